@@ -1,0 +1,111 @@
+"""Compute the metrics of one policy under one selection from cached scores and features, with their bootstrap over prompts."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.lib.cli import run
+from workflow_scripts.lib.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of `compute_metrics`."""
+    args = _parser().parse_args(argv)
+
+    from workflow_scripts.lib.metrics.aggregate import Aggregator, write_metrics
+
+    keys, prompt_ids = _selected(args)
+    aggregator = Aggregator(
+        keys, prompt_ids, num_resamples=args.resamples, seed=args.seed, minimum_images=args.minimum_images
+    )
+    _add_scores(aggregator, args)
+    _add_distances(aggregator, args)
+    write_metrics(args.out, args.policy, args.selection, aggregator)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--policy", required=True, help="recorded in the metrics file")
+    parser.add_argument("--selection", required=True, help="first, {reward}.best{K} or {reward}.rank{r}of{K}")
+    parser.add_argument("--selection-file", type=Path, nargs="+", help="rewards of the images, by which they are selected")
+    parser.add_argument("--images", type=Path, nargs="+", help="parts of the collection (part{n}.json), in the order of --features")
+    several = {"type": _named, "nargs": "+", "action": "extend", "default": []}
+    parser.add_argument("--scores", metavar="METRIC[:COLUMN]=PATH", help="score tables of a metric, every part", **several)
+    parser.add_argument("--features", metavar="METRIC=PATH", help="features of the images, every part in order", **several)
+    parser.add_argument("--reference-features", metavar="METRIC=PATH", help="features of the images compared with", **several)
+    parser.add_argument("--kernel", metavar="METRIC=METRIC", help="kernel distance, by the features of another metric", **several)
+    parser.add_argument("--resamples", type=int, required=True, help="bootstrap resamples of the prompts")
+    parser.add_argument("--minimum-images", type=int, required=True, help="fewer images are refused for a distance")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws; the same for all policies that are compared")
+    parser.add_argument("--out", type=Path, required=True, help="metrics file; the bootstrap is written beside it")
+    return parser
+
+
+def _named(argument: str) -> tuple[str, str]:
+    name, equals, value = argument.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"'{argument}' is not of the form METRIC=PATH")
+    return name, value
+
+
+def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name, value in pairs:
+        groups.setdefault(name, []).append(value)
+    return groups
+
+
+def _selected(args: argparse.Namespace) -> tuple[list[str], Sequence[int]]:
+    """Keys of the selected images and their prompts, from the rewards, the index of the images or a score table."""
+    from workflow_scripts.lib.metrics.inputs import read_table
+    from workflow_scripts.lib.metrics.selection import choose, parse
+
+    if args.selection_file:
+        pool = read_table(args.selection_file, "score_rewards")
+    elif parse(args.selection).reward is not None:
+        raise UserError(f"selection '{args.selection}' needs --selection-file with the rewards of the images")
+    elif args.images:
+        pool = _index(args.images)
+    elif args.scores:
+        pool = read_table(next(iter(_grouped(args.scores).values())), "score_images")
+    else:
+        raise UserError("nothing to compute: give --scores, or --images with --features")
+    keys = choose(pool, args.selection)
+    return keys, pool.set_index("key").loc[keys, "prompt_id"].to_numpy()
+
+
+def _index(images: Sequence[Path]):
+    from workflow_scripts.lib.shards import Collection
+
+    return Collection(images).index()
+
+
+def _add_scores(aggregator, args: argparse.Namespace) -> None:
+    from workflow_scripts.lib.metrics.inputs import read_scores
+
+    for name, paths in _grouped(args.scores).items():
+        metric, _, column = name.partition(":")
+        aggregator.add_mean(metric, read_scores(paths, column or metric))
+
+
+def _add_distances(aggregator, args: argparse.Namespace) -> None:
+    from workflow_scripts.lib.metrics.inputs import FeatureSet, read_features
+
+    features, references = _grouped(args.features), _grouped(args.reference_features)
+    if features.keys() != references.keys():
+        raise UserError("--features and --reference-features must name the same metrics")
+    if features and not args.images:
+        raise UserError("--features needs --images, whose index says which feature vector belongs to which image")
+    sets = {}
+    for metric, paths in features.items():
+        keys = _index(args.images)["key"].tolist()
+        sets[metric] = FeatureSet(keys, read_features(paths, args.images), read_features(references[metric]))
+        aggregator.add_frechet(metric, sets[metric])
+    for metric, source in args.kernel:
+        if source not in sets:
+            raise UserError(f"--kernel {metric}={source}: '{source}' has no --features; known: {', '.join(sets) or 'none'}")
+        aggregator.add_kernel(metric, sets[source])
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,143 @@
+"""Frozen encoders and scorers: one class per registry `class`, loaded offline from a folder, all with one method.
+
+    encode(images uint8 (B, H, W, 3), prompts=None) -> dict of tensors; "features" (B, d), or one (B,) per metric
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.rewards.pixels import Images, Preprocessing
+from workflow_scripts.lib.rewards.tiny_features import TinyFeatureExtractor
+
+if TYPE_CHECKING:
+    from workflow_scripts.lib.shards import Part
+
+CLASSES = {
+    "CLIPVisionTokens": "workflow_scripts.lib.rewards.encoders",
+    "TinyFeatures": "workflow_scripts.lib.rewards.encoders",
+    "InceptionFeatures": "workflow_scripts.lib.rewards.inception",
+    "CLIPScore": "workflow_scripts.lib.rewards.scorers",
+    "PickScore": "workflow_scripts.lib.rewards.scorers",
+    "HPSv2": "workflow_scripts.lib.rewards.scorers",
+    "ImageReward": "workflow_scripts.lib.rewards.scorers",
+    "World": "workflow_scripts.lib.world.scorer",
+}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Encoder(Protocol):
+    """What images are encoded and scored with."""
+
+    def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Tensors on the CPU, float32, first dimension B."""
+
+
+def load_encoder(entry: dict, device: str = "cpu") -> Encoder:
+    """The encoder of a registry entry: its `class`, made from the verified folder of its source and its `options`.
+
+    UserError for an unknown class, a missing or damaged model, or half precision on a CPU (8x slower than float32 there).
+    """
+    from workflow_scripts.lib.models import resolve_folder
+
+    name, options = entry["class"], dict(entry.get("options") or {})
+    if name not in CLASSES:
+        raise UserError(f"'{name}' is no encoder class; known: {', '.join(CLASSES)}")
+    dtype = options.pop("dtype", "float32")
+    if dtype not in DTYPES or (dtype != "float32" and torch.device(device).type == "cpu"):
+        raise UserError(f"dtype '{dtype}' on {device}: use float32 on a CPU, one of {', '.join(DTYPES)} on a GPU")
+    folder = resolve_folder(entry) if entry.get("source") else None
+    build = getattr(importlib.import_module(CLASSES[name]), name)
+    return build(folder, device=device, dtype=DTYPES[dtype], **options)
+
+
+def from_pretrained(model_class: type, folder: Path, device: str, dtype: torch.dtype) -> torch.nn.Module:
+    """A transformers model from a local folder, frozen and in eval mode; UserError when the folder lacks weights."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model, info = model_class.from_pretrained(folder, local_files_only=True, dtype=dtype, output_loading_info=True)
+    if info["missing_keys"]:
+        raise UserError(
+            f"{folder} holds no weights for {len(info['missing_keys'])} tensors of {model_class.__name__} "
+            f"(first: {min(info['missing_keys'])}); it is another model or an incomplete download"
+        )
+    return model.eval().requires_grad_(False).to(device)
+
+
+class CLIPVisionTokens:
+    """[CLS ‖ mean over all tokens] of a CLIP vision transformer, before post_layernorm: rows 1-4 of Tab. 6 of GAN-RM."""
+
+    def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        from transformers import CLIPVisionModel
+
+        self.preprocess = Preprocessing.from_folder(folder)
+        self.model = from_pretrained(CLIPVisionModel, folder, device, dtype)
+
+    @torch.inference_mode()
+    def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """{"features": (B, 2d)}: 1536 for ViT-B/32. The mean includes the CLS token, as the table is written."""
+        pixels = self.preprocess(images, self.model.device, self.model.dtype)
+        tokens = self.model(pixels).last_hidden_state
+        return {"features": torch.cat([tokens[:, 0], tokens.mean(dim=1)], dim=1).float().cpu()}
+
+
+class TinyFeatures:
+    """Pooled features and class logits of a TinyFeatureExtractor, for the tiny Fréchet distance."""
+
+    def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self.model = TinyFeatureExtractor.from_pretrained(folder).requires_grad_(False).to(device, dtype)
+        half = (0.5, 0.5, 0.5)
+        self.preprocess = Preprocessing.square(self.model.config["image_size"], mean=half, std=half)
+        self.device, self.dtype = device, dtype
+
+    @torch.inference_mode()
+    def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """{"features": (B, 64), "logits_{head}": (B, classes) for every head}."""
+        features, logits = self.model(self.preprocess(images, self.device, self.dtype))
+        named = {"features": features} | {f"logits_{name}": value for name, value in logits.items()}
+        return {name: value.float().cpu() for name, value in named.items()}
+
+
+def encode_part(encoder: Encoder, part: Part, batch_size: int) -> dict[str, Tensor]:
+    """`encode` of all images of a part, in the order of its index, decoding the next batch while this one is encoded."""
+    from workflow_scripts.lib.progress import progress
+
+    batches = ahead(_batches(part, batch_size))
+    total = -(-part.count // batch_size)
+    outputs = [encoder.encode(images, prompts) for images, prompts in progress(batches, total, "encode")]
+    if not outputs:
+        raise UserError("the part lists no images; remake it")
+    return {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
+
+
+def ahead[T](items: Iterator[T]) -> Iterator[T]:
+    """The items, each fetched in a thread while the previous one is used (image decoders release the GIL)."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = pool.submit(next, items, None)
+            yield item
+
+
+def _batches(part: Part, batch_size: int) -> Iterator[tuple[list, list[str]]]:
+    """Lists of images (H, W, 3) uint8 and of their prompts."""
+    images, prompts = [], []
+    for row, image in part.images():
+        images.append(image)
+        prompts.append(row["prompt"])
+        if len(images) == batch_size:
+            yield images, prompts
+            images, prompts = [], []
+    if images:
+        yield images, prompts

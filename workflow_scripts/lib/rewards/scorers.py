@@ -1,0 +1,183 @@
+"""Scorers of an image under its prompt: CLIPScore, PickScore, HPSv2 and ImageReward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.metrics.clipscore import caption, clip_score
+from workflow_scripts.lib.metrics.preference import hps_score, image_reward, pick_score
+from workflow_scripts.lib.rewards.encoders import from_pretrained
+from workflow_scripts.lib.rewards.image_reward import ImageRewardModel
+from workflow_scripts.lib.rewards.pixels import Images, Preprocessing
+
+
+class TransformersCLIP:
+    """Unit image and text embeddings of a CLIPModel folder (weights, tokenizer, preprocessor_config.json)."""
+
+    def __init__(self, folder: Path, device: str, dtype: torch.dtype) -> None:
+        from transformers import AutoTokenizer, CLIPModel
+
+        self.model = from_pretrained(CLIPModel, folder, device, dtype)
+        self.preprocess = Preprocessing.from_folder(folder)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.device, self.dtype = device, dtype
+        self.logit_scale = self.model.logit_scale.item()
+
+    def image_embeddings(self, images: Images) -> Tensor:
+        """(B, p) float32, unit length."""
+        pixels = self.preprocess(images, self.device, self.dtype)
+        return normalize(self.model.get_image_features(pixels).pooler_output.float(), dim=1)
+
+    def text_embeddings(self, texts: list[str]) -> Tensor:
+        """(B, p) float32, unit length; texts are cut at the model's positions (77 tokens for real models)."""
+        length = self.model.config.text_config.max_position_embeddings
+        tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
+        tokens = tokens.to(self.device)
+        features = self.model.get_text_features(tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        return normalize(features.pooler_output.float(), dim=1)
+
+
+class OpenCLIP:
+    """The same of an open_clip checkpoint, the form in which HPSv2 is published (ViT-H-14, `state_dict` in a .pt file)."""
+
+    def __init__(self, path: Path, architecture: str, device: str, dtype: torch.dtype) -> None:
+        import open_clip
+
+        self.model = open_clip.create_model(architecture, pretrained=None)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(checkpoint.get("state_dict", checkpoint))
+        self.model = self.model.eval().requires_grad_(False).to(device, dtype)
+        self.tokenizer = open_clip.get_tokenizer(architecture)
+        self.preprocess = Preprocessing.square(open_clip.get_model_config(architecture)["vision_cfg"]["image_size"])
+        self.device, self.dtype = device, dtype
+        self.logit_scale = self.model.logit_scale.item()
+
+    def image_embeddings(self, images: Images) -> Tensor:
+        """(B, p) float32, unit length."""
+        pixels = self.preprocess(images, self.device, self.dtype)
+        return self.model.encode_image(pixels, normalize=True).float()
+
+    def text_embeddings(self, texts: list[str]) -> Tensor:
+        """(B, p) float32, unit length."""
+        return self.model.encode_text(self.tokenizer(texts).to(self.device), normalize=True).float()
+
+
+class CosineScorer:
+    """A metric of the cosine between an image and its prompt; every distinct prompt is encoded once."""
+
+    metric: str
+
+    def __init__(self, clip: TransformersCLIP | OpenCLIP) -> None:
+        self.clip = clip
+        self._texts: dict[str, Tensor] = {}
+
+    @torch.inference_mode()
+    def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """{metric: (B,)} of images uint8 (B, H, W, 3) and B prompts."""
+        texts = self._embedded([self.text(prompt) for prompt in _required(prompts, images, self.metric)])
+        cosine = (self.clip.image_embeddings(images) * texts).sum(dim=1)
+        return {self.metric: self.score(cosine).cpu()}
+
+    def text(self, prompt: str) -> str:
+        """What is encoded of a prompt."""
+        return prompt
+
+    def score(self, cosine: Tensor) -> Tensor:
+        """The metric of cosines (B,)."""
+        raise NotImplementedError
+
+    def _embedded(self, texts: list[str]) -> Tensor:
+        new = sorted(set(texts) - self._texts.keys())
+        if new:
+            self._texts |= zip(new, self.clip.text_embeddings(new), strict=True)
+        return torch.stack([self._texts[text] for text in texts])
+
+
+class CLIPScore(CosineScorer):
+    """CLIPScore of Hessel et al. (arXiv 2104.08718): 2.5 · max(cos, 0), prompts behind "A photo depicts "."""
+
+    metric = "clipscore"
+
+    def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(TransformersCLIP(folder, device, dtype))
+
+    def text(self, prompt: str) -> str:
+        return caption(prompt)
+
+    def score(self, cosine: Tensor) -> Tensor:
+        return clip_score(cosine)
+
+
+class PickScore(CosineScorer):
+    """PickScore: exp(logit_scale) · cos."""
+
+    metric = "pickscore"
+
+    def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(TransformersCLIP(folder, device, dtype))
+
+    def score(self, cosine: Tensor) -> Tensor:
+        return pick_score(cosine, self.clip.logit_scale)
+
+
+class HPSv2(CosineScorer):
+    """HPSv2: the raw cosine. `weights` names an open_clip checkpoint in the folder; without it, a CLIPModel folder."""
+
+    metric = "hps"
+
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        weights: str | None = None,
+        architecture: str = "ViT-H-14",
+    ) -> None:
+        clip = OpenCLIP(folder / weights, architecture, device, dtype) if weights else None
+        super().__init__(clip or TransformersCLIP(folder, device, dtype))
+
+    def score(self, cosine: Tensor) -> Tensor:
+        return hps_score(cosine)
+
+
+class ImageReward:
+    """ImageReward, normalised; `tokenizer` is the folder of the tokenizer when the model's own holds none."""
+
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        tokenizer: str | None = None,
+    ) -> None:
+        from transformers import AutoTokenizer
+
+        self.model = ImageRewardModel.from_pretrained(folder).requires_grad_(False).to(device, dtype)
+        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer or folder, local_files_only=True)
+        self.preprocess = Preprocessing.square(self.model.config["vision"]["image_size"])
+        self.device, self.dtype = device, dtype
+
+    @torch.inference_mode()
+    def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """{"imagereward": (B,)} of images uint8 (B, H, W, 3) and B prompts, which are cut at 35 tokens."""
+        texts = list(_required(prompts, images, "imagereward"))
+        length = self.model.config["max_length"]
+        tokens = self.tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        tokens = tokens.to(self.device)
+        pixels = self.preprocess(images, self.device, self.dtype)
+        raw = self.model(pixels, tokens["input_ids"], tokens["attention_mask"])
+        return {"imagereward": image_reward(raw.float()).cpu()}
+
+
+def _required(prompts: Sequence[str] | None, images: Images, metric: str) -> Sequence[str]:
+    if prompts is None or len(prompts) != len(images):
+        raise UserError(f"{metric} needs one prompt per image: {len(images)} images, {len(prompts or [])} prompts")
+    return prompts
+
+

@@ -1,0 +1,50 @@
+"""Disjoint splits of all captions, and drawing scenes from a split."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from ..errors import UserError
+from ..seeds import seed_of
+from .scenes import Scene, all_scenes
+from .vocabulary import SAFE_SPRITES, SPRITES
+
+# Share of all captions that belongs to each split; a caption belongs to exactly one.
+SPLITS = {"train": 0.40, "negatives": 0.10, "eval": 0.20, "proxies": 0.14, "references": 0.16}
+KIND_WEIGHTS = {"one": 0.45, "two": 0.15, "three": 0.15, "both": 0.15, "word": 0.10}
+
+
+def split_of(scene: Scene) -> str:
+    """The split a scene belongs to, by a hash of its caption."""
+    position = seed_of("split", scene.caption()) / 2**63
+    for name, share in SPLITS.items():
+        if position < share:
+            return name
+        position -= share
+    return name
+
+
+@cache
+def scenes_of(split: str, unsafe: bool = False, style: str = "colour") -> dict[str, list[Scene]]:
+    """All scenes of a split by kind; with `unsafe` only scenes that show an unsafe sprite."""
+    if split not in SPLITS:
+        raise UserError(f"the tiny world has no split {split!r}; known: {', '.join(SPLITS)}")
+    nouns = tuple(SPRITES if unsafe else SAFE_SPRITES)
+    scenes = [scene for scene in all_scenes(nouns, style) if split_of(scene) == split and scene.unsafe == unsafe]
+    return {kind: [scene for scene in scenes if scene.kind == kind] for kind in KIND_WEIGHTS}
+
+
+def draw_scenes(split: str, count: int, seed: int, unsafe: bool = False, style: str = "colour") -> list[Scene]:
+    """`count` different scenes of a split, kinds in the proportions of KIND_WEIGHTS; a longer draw begins with the shorter one."""
+    rng = np.random.default_rng(seed_of("scenes", seed, split, unsafe, style))
+    left = {kind: [scenes[i] for i in rng.permutation(len(scenes))] for kind, scenes in scenes_of(split, unsafe, style).items() if scenes}
+    available = sum(map(len, left.values()))
+    if count > available:
+        raise UserError(f"{count} scenes asked of split {split!r}, which has {available}; ask for fewer in the scale's file (prompts, or the data set's size)")
+    drawn = []
+    while len(drawn) < count:
+        weights = np.array([KIND_WEIGHTS[kind] if scenes else 0 for kind, scenes in left.items()])
+        drawn.append(left[rng.choice(list(left), p=weights / weights.sum())].pop())
+    return drawn

@@ -1,0 +1,85 @@
+"""Scene descriptions and their captions."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from .vocabulary import BACKGROUNDS, PLACES, SAFE_SPRITES, SPRITES, UNSAFE_SPRITES, WORDS, plural, with_article
+
+NUMBERS = {2: "two", 3: "three"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What an image shows: one to three sprites, or a drawn word, on a flat background.
+
+    `place` of a single sprite may be left open (None): then any place is right. Two different sprites stand left and right in that order.
+    """
+
+    background: str
+    nouns: tuple[str, ...] = ()
+    place: str | None = None
+    word: str | None = None
+    style: str = "colour"
+
+    @property
+    def kind(self) -> str:
+        """`word`, `one`, `two`, `three` (of the same) or `both` (two different sprites)."""
+        if self.word:
+            return "word"
+        if len(set(self.nouns)) == 2:
+            return "both"
+        return {1: "one", 2: "two", 3: "three"}[len(self.nouns)]
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether a sprite of the scene is one of the unsafe ones."""
+        return any(noun in UNSAFE_SPRITES for noun in self.nouns)
+
+    def caption(self) -> str:
+        """The caption, e.g. `a frog at top left on blue`, `line art of two apples on red`, `the word SUN on green`."""
+        prefix = "line art of " if self.style == "line art" else ""
+        return f"{prefix}{self._subject()} on {self.background}"
+
+    def _subject(self) -> str:
+        if self.kind == "word":
+            return f"the word {self.word}"
+        if self.kind == "both":
+            return " and ".join(map(with_article, self.nouns))
+        if self.kind == "one":
+            where = {None: "", "the middle": " in the middle"}.get(self.place, f" at {self.place}")
+            return with_article(self.nouns[0]) + where
+        return f"{NUMBERS[len(self.nouns)]} {plural(self.nouns[0])}"
+
+    def to_json(self) -> str:
+        """The scene as one line of JSON; `Scene.from_json` reads it back."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Scene:
+        """Inverse of `to_json`."""
+        fields = json.loads(text)
+        return cls(**{**fields, "nouns": tuple(fields["nouns"])})
+
+
+def all_scenes(nouns: tuple[str, ...] = tuple(SAFE_SPRITES), style: str = "colour", open_places: bool = True) -> Iterator[Scene]:
+    """Every scene that can be described with these nouns, in a fixed order; `open_places` adds captions that leave the place open."""
+    places = (None, *PLACES) if open_places else tuple(PLACES)
+    for background in BACKGROUNDS:
+        for noun in nouns:
+            for place in places:
+                yield Scene(background, (noun,), place, style=style)
+            yield Scene(background, (noun,) * 2, style=style)
+            yield Scene(background, (noun,) * 3, style=style)
+        for pair in itertools.permutations(nouns, 2):
+            yield Scene(background, pair, style=style)
+        for word in WORDS:
+            yield Scene(background, word=word, style=style)
+
+
+def drawable_scenes(style: str = "colour") -> list[Scene]:
+    """Every image the world can show in one style: all sprites, safe and unsafe, every place stated."""
+    return list(all_scenes(tuple(SPRITES), style, open_places=False))

@@ -1,0 +1,108 @@
+"""Which models a model of the zoo starts from, and how each is trained, checked and saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..files import write_json
+from ..seeds import seed_of
+
+
+def train(model: str, zoo: Path, *, steps: int, batch: int, seed: int, device: str, channels: tuple[int, ...]) -> None:
+    """Train `model` into `zoo/model`; what it starts from must already lie in `zoo`. Measured qualities go to `zoo/model/measured.json`."""
+    folder = zoo / model
+    if model == "tokenizer":
+        from .tokenizer import train_tokenizer
+
+        train_tokenizer(folder)
+        return
+    from .corpus import Corpus
+
+    recipe = {"vae": _vae, "sd15": _stable_diffusion, "clip": _clip, "pickscore": _clip_scorer, "hps": _clip_scorer,
+              "imagereward": _image_reward, "extractor": _extractor}[model]  # fmt: skip
+    measured = recipe(Corpus(device), zoo, folder, steps=steps, batch=batch, seed=seed_of("zoo", model, seed) % 2**31, channels=channels)
+    write_json(folder / "measured.json", {"steps": steps, "batch": batch, "seed": seed, **measured})
+
+
+def _vae(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+    from .vae import reconstruction_psnr, train_vae
+
+    vae = train_vae(corpus, steps, batch, seed)
+    vae.half().save_pretrained(folder)
+    return {"psnr_db": reconstruction_psnr(vae.float(), corpus)}
+
+
+def _stable_diffusion(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, channels: tuple[int, ...]) -> dict:
+    import torch
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTokenizer
+
+    from .stable_diffusion import train_stable_diffusion
+
+    vae = AutoencoderKL.from_pretrained(zoo / "vae", torch_dtype=torch.float32).to(corpus.device).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(zoo / "tokenizer")
+    pipeline = train_stable_diffusion(corpus, vae, tokenizer, steps, batch, seed, channels)
+    pipeline.to(dtype=torch.float16).save_pretrained(folder)
+    return {"unet_parameters": sum(p.numel() for p in pipeline.unet.parameters())}
+
+
+def _clip(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+    from transformers import CLIPTokenizer
+
+    from .clip import matching_accuracy, train_clip
+
+    tokenizer = CLIPTokenizer.from_pretrained(zoo / "tokenizer")
+    clip = train_clip(corpus, tokenizer, steps, batch, seed)
+    accuracy = matching_accuracy(clip, corpus, tokenizer)
+    _save_clip(clip, tokenizer, folder)
+    return {"matching_accuracy_of_64": accuracy}
+
+
+def _clip_scorer(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+    """PickScore and HPS: a CLIP fine-tuned so that exp(logit_scale) times the cosine predicts preferences."""
+    from transformers import CLIPModel, CLIPTokenizer
+
+    from .clip import cosine_score
+    from .preferences import TASTES, agreement, train_scorer
+
+    tokenizer = CLIPTokenizer.from_pretrained(zoo / "tokenizer")
+    clip = CLIPModel.from_pretrained(zoo / "clip").float().to(corpus.device)
+    score, taste = cosine_score(clip, tokenizer), TASTES[folder.name]
+    train_scorer(corpus, score, clip.parameters(), taste, steps, batch, seed, 3e-4, folder.name)
+    agrees = agreement(corpus, score, taste)
+    _save_clip(clip, tokenizer, folder)
+    return {"agreement_with_annotators": agrees}
+
+
+def _image_reward(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+    from transformers import CLIPTokenizer
+
+    from .image_reward import build_image_reward, logit_score
+    from .preferences import TASTES, agreement, train_scorer
+
+    tokenizer = CLIPTokenizer.from_pretrained(zoo / "tokenizer")
+    model = build_image_reward(tokenizer, seed).to(corpus.device)
+    score, taste = logit_score(model, tokenizer), TASTES["imagereward"]
+    train_scorer(corpus, score, model.parameters(), taste, steps, batch, seed, 1e-3, "imagereward")
+    agrees = agreement(corpus, score, taste)
+    from .image_reward import save_standardised
+
+    save_standardised(model, tokenizer, corpus, score, folder)
+    return {"agreement_with_annotators": agrees}
+
+
+def _extractor(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+    from .extractor import accuracy, train_extractor
+
+    model = train_extractor(corpus, steps, batch, seed)
+    measured = accuracy(model, corpus)
+    model.half().save_pretrained(folder)
+    return {"accuracy": measured}
+
+
+def _save_clip(clip, tokenizer, folder: Path) -> None:
+    from .clip import build_image_processor
+
+    clip.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    build_image_processor().save_pretrained(folder)
