@@ -1,4 +1,5 @@
-import torch
-for n in ("nms","qnms"):
-    try: torch.library.define(f"torchvision::{n}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    except Exception: pass
+"""One command line per step of the workflow; the library they call is in `lib`."""
+
+from .lib import torchvision_compat
+
+torchvision_compat.install()

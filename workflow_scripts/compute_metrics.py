@@ -1,18 +1,19 @@
-"""Compute the metrics of one policy under one selection from cached scores and features, with their bootstrap over prompts."""
+"""Compute the metrics of one policy under one selection from cached scores and features, with their bootstrap."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import run
+from workflow_scripts.lib.cli import parser, run
 from workflow_scripts.lib.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `compute_metrics`."""
-    args = _parser().parse_args(argv)
+    args = _arguments(argv)
 
-    from workflow_scripts.lib.metrics.aggregate import Aggregator, write_metrics
+    from workflow_scripts.lib.metrics.aggregate import Aggregator
+    from workflow_scripts.lib.metrics.record import write_metrics
 
     keys, prompt_ids = _selected(args)
     aggregator = Aggregator(
@@ -20,25 +21,40 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     _add_scores(aggregator, args)
     _add_distances(aggregator, args)
-    write_metrics(args.out, args.policy, args.selection, aggregator)
+    results = {"num_prompts": aggregator.num_prompts, "metrics": aggregator.metrics, "columns": aggregator.columns()}
+    write_metrics(args.out, args.policy, args.selection, **results)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--policy", required=True, help="recorded in the metrics file")
-    parser.add_argument("--selection", required=True, help="first, {reward}.best{K} or {reward}.rank{r}of{K}")
-    parser.add_argument("--selection-file", type=Path, nargs="+", help="rewards of the images, by which they are selected")
-    parser.add_argument("--images", type=Path, nargs="+", help="parts of the collection (part{n}.json), in the order of --features")
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument("--policy", required=True, help="recorded in the metrics file")
+    options.add_argument("--selection", required=True, help="first, {reward}.best{K} or {reward}.rank{r}of{K}")
+    options.add_argument(
+        "--selection-file", type=Path, nargs="+", help="rewards of the images, by which they are selected"
+    )
+    options.add_argument(
+        "--images", type=Path, nargs="+", help="parts of the collection (part{n}.json), in the order of --features"
+    )
     several = {"type": _named, "nargs": "+", "action": "extend", "default": []}
-    parser.add_argument("--scores", metavar="METRIC[:COLUMN]=PATH", help="score tables of a metric, every part", **several)
-    parser.add_argument("--features", metavar="METRIC=PATH", help="features of the images, every part in order", **several)
-    parser.add_argument("--reference-features", metavar="METRIC=PATH", help="features of the images compared with", **several)
-    parser.add_argument("--kernel", metavar="METRIC=METRIC", help="kernel distance, by the features of another metric", **several)
-    parser.add_argument("--resamples", type=int, required=True, help="bootstrap resamples of the prompts")
-    parser.add_argument("--minimum-images", type=int, required=True, help="fewer images are refused for a distance")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draws; the same for all policies that are compared")
-    parser.add_argument("--out", type=Path, required=True, help="metrics file; the bootstrap is written beside it")
-    return parser
+    options.add_argument(
+        "--scores", metavar="METRIC[:COLUMN]=PATH", help="score tables of a metric, every part", **several
+    )
+    options.add_argument(
+        "--features", metavar="METRIC=PATH", help="features of the images, every part in order", **several
+    )
+    options.add_argument(
+        "--reference-features", metavar="METRIC=PATH", help="features of the images compared with", **several
+    )
+    options.add_argument(
+        "--kernel", metavar="METRIC=METRIC", help="kernel distance, by the features of another metric", **several
+    )
+    options.add_argument("--resamples", type=int, required=True, help="bootstrap resamples of the prompts")
+    options.add_argument("--minimum-images", type=int, required=True, help="fewer images are refused for a distance")
+    options.add_argument(
+        "--seed", type=int, default=0, help="seed of the draws; the same for all policies that are compared"
+    )
+    options.add_argument("--out", type=Path, required=True, help="metrics file; the bootstrap is written beside it")
+    return options.parse_args(argv)
 
 
 def _named(argument: str) -> tuple[str, str]:
@@ -96,14 +112,15 @@ def _add_distances(aggregator, args: argparse.Namespace) -> None:
         raise UserError("--features and --reference-features must name the same metrics")
     if features and not args.images:
         raise UserError("--features needs --images, whose index says which feature vector belongs to which image")
-    sets = {}
+    keys, sets = _index(args.images)["key"].tolist() if features else [], {}
     for metric, paths in features.items():
-        keys = _index(args.images)["key"].tolist()
         sets[metric] = FeatureSet(keys, read_features(paths, args.images), read_features(references[metric]))
         aggregator.add_frechet(metric, sets[metric])
     for metric, source in args.kernel:
         if source not in sets:
-            raise UserError(f"--kernel {metric}={source}: '{source}' has no --features; known: {', '.join(sets) or 'none'}")
+            raise UserError(
+                f"--kernel {metric}={source}: '{source}' has no --features; known: {', '.join(sets) or 'none'}"
+            )
         aggregator.add_kernel(metric, sets[source])
 
 

@@ -1,1 +1,57 @@
-def run(main): main()
+"""What every command line of the workflow shares: its parser, its exit statuses and how it ends when told to."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from .errors import UserError
+from .files import disk_full_message, is_disk_full
+
+USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser described by the first line of a module's docstring (`cli.parser(__doc__)`).
+
+    Abbreviated options are refused: a command copied from a log must mean the same after new options were added.
+    """
+    return argparse.ArgumentParser(
+        prog=f"python -m workflow_scripts.{Path(sys.argv[0]).stem}",
+        description=(doc or "").strip().partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; a UserError or a full disk becomes one line on stderr and exit status 2, an interrupt status 130.
+
+    SIGTERM (a cluster's time limit, `scancel`) ends the process with status 143 after the finally-blocks have run;
+    a second one ends it at once. Every other error keeps its traceback.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except UserError as error:
+        _fail(str(error))
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        _fail(disk_full_message(Path(getattr(error, "filename", None) or ".").absolute().parent))
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signum, signal.SIG_DFL)
+    sys.exit(TERMINATED)
+
+
+def _fail(message: str) -> None:
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(USER_ERROR)

@@ -1,2 +1,25 @@
-import hashlib, json
-def seed_of(*parts): return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:8], "big") >> 1
+"""Seeds that belong to what is made: batch size, resumption and the number of GPUs do not change an image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+from collections.abc import Iterable
+
+
+def seed_of(*parts: str | float) -> int:
+    """A 63-bit seed from its parts, the same on every machine: `seed_of(0, "eval", "a frog on blue", 3)`.
+
+    Parts differ by type (1 is not "1") and by their borders ("ab", "c" is not "a", "bc"); numpy integers count as int.
+    """
+    text = json.dumps(parts, default=operator.index)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seeds_of_images(seed: int, stream: str, prompts: Iterable[str], ks: Iterable[int]) -> list[int]:
+    """One seed per image: `prompts[i]` is the prompt of image i and `ks[i]` its number among that prompt's images.
+
+    `seed` is the replicate, `stream` what the images are for (a prompt set, a round). ValueError if lengths differ.
+    """
+    return [seed_of(seed, stream, prompt, k) for prompt, k in zip(prompts, ks, strict=True)]

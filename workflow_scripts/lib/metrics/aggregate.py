@@ -1,7 +1,5 @@
-"""From per-image scores and features to the metrics of one policy under one selection, with their bootstrap over prompts."""
+"""From per-image scores and features to the metrics of one policy under one selection, with their bootstrap."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,27 +15,35 @@ if TYPE_CHECKING:
 class Aggregator:
     """Metrics of selected images: `keys` (N,) and their `prompt_ids` (N,), the same number of images for every prompt.
 
-    The bootstrap resamples prompts; `seed` fixes the draws, the same for every policy with as many prompts.
+    `metrics` then holds, per metric, its value, the bounds of its 95 % interval and n, the number of images (for a
+    mean: of prompts that have a value). The bootstrap resamples prompts; `seed` fixes the draws, the same for every
+    policy with as many prompts.
     """
 
-    def __init__(self, keys: list[str], prompt_ids: np.ndarray, *, num_resamples: int, seed: int, minimum_images: int = 2):
+    def __init__(
+        self, keys: list[str], prompt_ids: np.ndarray, *, num_resamples: int, seed: int, minimum_images: int = 2
+    ):
         self.keys, self.prompt_ids, self.minimum_images = keys, np.asarray(prompt_ids), minimum_images
         prompts, self._cluster = np.unique(self.prompt_ids, return_inverse=True)
         self.num_prompts = len(prompts)
         self._counts = bootstrap.resample_counts(bootstrap.resample_indices(self.num_prompts, num_resamples, seed))
         self._seed = seed
-        self._metrics: dict[str, dict[str, float]] = {}
+        self.metrics: dict[str, dict[str, float]] = {}
         self._columns: dict[str, np.ndarray] = {}
 
     def add_mean(self, name: str, scores: "pd.Series") -> None:
-        """Mean over prompts of scores by key; prompts for which the metric is not defined (NaN) are left out and not counted in n."""
+        """Mean over prompts of scores by key; prompts for which the metric is not defined (NaN) are left out."""
         missing = [key for key in self.keys if key not in scores.index]
         self._require_all(name, missing, "score_images")
         _, values = bootstrap.per_prompt(self.prompt_ids, scores.loc[self.keys].to_numpy())
         defined = ~np.isnan(values)
         if not defined.any():
-            raise UserError(f"metric '{name}' is defined for none of the {len(values)} prompts; leave it out or check its scorer")
-        self._add(name, float(values[defined].mean()), bootstrap.mean_bootstrap(values, self._counts), int(defined.sum()))
+            raise UserError(
+                f"metric '{name}' is defined for none of the {len(values)} prompts; leave it out or check its scorer"
+            )
+        self._add(
+            name, float(values[defined].mean()), bootstrap.mean_bootstrap(values, self._counts), int(defined.sum())
+        )
 
     def add_frechet(self, name: str, images: FeatureSet) -> None:
         """Fréchet distance to the reference images, its bootstrap centred on the point estimate."""
@@ -57,10 +63,6 @@ class Aggregator:
         columns = fid.kernel_bootstrap(features, images.reference, self._counts[:, self._cluster])
         self._add(name, value, bootstrap.centred(columns, value), len(features))
 
-    def metrics(self) -> dict[str, dict[str, float]]:
-        """Per metric its value, the bounds of its 95 % interval and the number of images (or of prompts it is defined for)."""
-        return self._metrics
-
     def columns(self) -> "pd.DataFrame":
         """The bootstrap: a row per resample, a column per metric."""
         import pandas as pd
@@ -69,7 +71,10 @@ class Aggregator:
 
     def _features(self, name: str, images: FeatureSet) -> np.ndarray:
         if len(images.keys) != len(images.features):
-            raise UserError(f"'{name}': {len(images.features)} feature vectors for {len(images.keys)} images; remake them with encode_images")
+            raise UserError(
+                f"'{name}': {len(images.features)} feature vectors for {len(images.keys)} images; "
+                f"remake them with encode_images"
+            )
         row_of = {key: row for row, key in enumerate(images.keys)}
         self._require_all(name, [key for key in self.keys if key not in row_of], "encode_images")
         return images.features[[row_of[key] for key in self.keys]]
@@ -82,32 +87,7 @@ class Aggregator:
             )
 
     def _add(self, name: str, value: float, columns: np.ndarray, count: int) -> None:
-        if name in self._metrics:
+        if name in self.metrics:
             raise UserError(f"metric '{name}' is given twice; each metric needs its own name")
-        self._metrics[name] = bootstrap.interval(value, columns)._asdict() | {"n": count}
+        self.metrics[name] = bootstrap.interval(value, columns)._asdict() | {"n": count}
         self._columns[name] = columns
-
-
-def write_metrics(path: str | Path, policy: str, selection: str, aggregator: Aggregator) -> None:
-    """Write the metrics file `path` (.json) and, before it, the bootstrap beside it (`bootstrap_path`)."""
-    from workflow_scripts.lib.files import atomic_write, write_json
-
-    with atomic_write(bootstrap_path(path)) as temporary:
-        aggregator.columns().to_parquet(temporary, index=False)
-    write_json(path, {"policy": policy, "selection": selection, "n": aggregator.num_prompts, "metrics": aggregator.metrics()})
-
-
-def bootstrap_path(path: str | Path) -> Path:
-    """The bootstrap beside a metrics file: {selection}.json -> {selection}.bootstrap.parquet."""
-    return Path(path).with_suffix(".bootstrap.parquet")
-
-
-def read_bootstrap(path: str | Path) -> Mapping[str, np.ndarray]:
-    """Bootstrap columns (R,) by metric, of the metrics file `path`; UserError when it cannot be read."""
-    import pandas as pd
-
-    try:
-        table = pd.read_parquet(bootstrap_path(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {bootstrap_path(path)} ({error}); delete {path} and remake it with compute_metrics") from error
-    return {name: table[name].to_numpy() for name in table}

@@ -1,12 +1,14 @@
 """Paired bootstrap over prompts.
 
-A prompt is the unit that is resampled; several values of one prompt are averaged first (`per_prompt`). The draws depend on the number of prompts
-and the seed alone, so resample i holds the same prompts for every policy and differences of bootstrap columns are paired differences.
+A prompt is the unit that is resampled; several values of one prompt are averaged first (`per_prompt`). The draws depend
+on the number of prompts and the seed alone, so resample i holds the same prompts for every policy, and differences of
+bootstrap columns are paired differences.
 
-A resample holds duplicates, which raise Fréchet and kernel distances above what as many distinct images would give. `centred` moves such a
-column onto the point estimate before quantiles are taken: the spread is the bootstrap's, the location the sample's. A difference of centred
-columns is centred on the difference of the point estimates. Such intervals are conservative (64 features, 128 images: the 95 % interval of a
-difference held the truth in 98-99 % of simulations), and they speak of the distance at this number of images, against this reference set.
+A resample holds duplicates, which raise Fréchet and kernel distances above what as many distinct images would give.
+`centred` moves such a column onto the point estimate before quantiles are taken: the spread is the bootstrap's, the
+location the sample's. A difference of centred columns is centred on the difference of the point estimates. Such
+intervals are conservative (with 128 images, 95 % intervals of differences held the truth in 98 to 99 % of simulations),
+and they speak of the distance at this number of images, against this reference set.
 """
 
 from typing import NamedTuple
@@ -36,7 +38,7 @@ def resample_counts(indices: np.ndarray) -> np.ndarray:
 
 
 def per_prompt(prompt_ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct prompt ids (P,), ascending, and the mean (P,) of each prompt's values (N,): the clusters the bootstrap resamples.
+    """Distinct prompt ids (P,), ascending, and the mean (P,) of each prompt's values (N,), which are resampled.
 
     A missing value (NaN) does not count; a prompt without any stays NaN.
     """
@@ -48,7 +50,7 @@ def per_prompt(prompt_ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, 
 
 
 def mean_bootstrap(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Means (R,) of resamples of values (P,) under counts (R, P); a metric undefined (NaN) for a prompt leaves it out."""
+    """Means (R,) of resamples of values (P,) under counts (R, P); prompts without a value (NaN) are left out."""
     present = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return counts @ np.where(present, values, 0.0) / (counts @ present)
@@ -74,7 +76,10 @@ def paired_difference(value: float, other: float, column: np.ndarray, other_colu
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of x (n,) with each row of y (..., n); ties share their mean rank; NaN when one side is constant."""
+    """Spearman's rank correlation of x (n,) with each row of y (..., n).
+
+    Ties share their mean rank; a constant side makes it NaN.
+    """
     from scipy.stats import rankdata
 
     a, b = rankdata(x), rankdata(y, axis=-1)

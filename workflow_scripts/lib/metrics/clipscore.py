@@ -10,5 +10,5 @@ def caption(prompt: str) -> str:
 
 
 def clip_score(cosine):
-    """CLIPScore of image-text cosines (N,), array or tensor: "CLIP-S(c, v) = w * max(cos(c, v), 0)", w = 2.5 (section 3)."""
+    """CLIPScore of cosines (N,), array or tensor: "CLIP-S(c, v) = w * max(cos(c, v), 0)", w = 2.5 (section 3)."""
     return WEIGHT * cosine.clip(min=0)

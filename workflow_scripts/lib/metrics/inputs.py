@@ -21,7 +21,7 @@ class FeatureSet(NamedTuple):
 
 
 def read_table(paths: Sequence[str | Path], made_by: str) -> "pd.DataFrame":
-    """The rows of one or several Parquet parts; UserError naming a file that cannot be read, the rule that remakes it, or a repeated key."""
+    """The rows of one or several Parquet parts; UserError naming a file that cannot be read, or a repeated key."""
     import pandas as pd
 
     parts = []
@@ -33,28 +33,35 @@ def read_table(paths: Sequence[str | Path], made_by: str) -> "pd.DataFrame":
     table = pd.concat(parts, ignore_index=True)
     repeated = table["key"][table["key"].duplicated()]
     if len(repeated):
-        raise UserError(f"image '{repeated.iloc[0]}' is listed twice in {', '.join(map(str, paths))}; give each part once")
+        raise UserError(
+            f"image '{repeated.iloc[0]}' is listed twice in {', '.join(map(str, paths))}; give each part once"
+        )
     return table
 
 
 def read_scores(paths: Sequence[str | Path], column: str) -> "pd.Series":
-    """One column of score tables by key; NaN says that the metric is not defined for an image. UserError for an unknown column or an infinite value."""
+    """One column of score tables by key; NaN says that the metric is not defined for an image.
+
+    UserError for an unknown column or an infinite value.
+    """
     table = read_table(paths, "score_images")
     if column not in table:
         raise UserError(f"{paths[0]} has no column '{column}'; it has: {', '.join(table.columns)}")
     values = table.set_index("key")[column].astype(np.float64)
     infinite = values.index[np.isinf(values)]
     if len(infinite):
-        raise UserError(f"'{column}' of image '{infinite[0]}' is infinite in {paths[0]}; find out why before it enters a mean")
+        raise UserError(
+            f"'{column}' of image '{infinite[0]}' is infinite in {paths[0]}; find out why before it enters a mean"
+        )
     return values
 
 
 def read_features(paths: Sequence[str | Path], images: Sequence[str | Path] | None = None) -> np.ndarray:
-    """Features (N, d) of all parts, float32, in order; UserError when `images` (the part files, in that order) are not what was encoded."""
+    """Features (N, d), float32, of all parts in order; UserError when they are not of `images`, the part files."""
     if images is not None and len(images) != len(paths):
         raise UserError(f"{len(paths)} feature files but {len(images)} parts of images; give both in the same order")
     parts = [_read_part(path) for path in paths]
-    for path, (_, about), part in zip(paths, parts, images or ()):
+    for path, (_, about), part in zip(paths, parts, images or (), strict=False):
         _require_same_images(path, about, part)
     return np.concatenate([features for features, _ in parts])
 
@@ -76,4 +83,6 @@ def _require_same_images(path: str | Path, about: dict[str, str], images: str | 
     from workflow_scripts.lib.files import sha256
 
     if about.get("images") != sha256(images):
-        raise UserError(f"{path} was made of other images than {images} holds now; delete it and remake it with encode_images")
+        raise UserError(
+            f"{path} was made of other images than {images} holds now; delete it and remake it with encode_images"
+        )

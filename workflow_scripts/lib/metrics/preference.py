@@ -7,7 +7,7 @@ IMAGE_REWARD_STD = 1.0333
 
 
 def pick_score(cosine, logit_scale: float):
-    """PickScore of cosines (N,): `scores = logit_scale.exp() * (text_embs @ image_embs.T)` (card of yuvalkirstain/PickScore_v1).
+    """PickScore of cosines (N,): `logit_scale.exp() * (text_embs @ image_embs.T)` (card of yuvalkirstain/PickScore_v1).
 
     `logit_scale` is the model's raw (logarithmic) parameter, about 4.6; scores of real models lie near 19-22.
     """
@@ -20,5 +20,5 @@ def hps_score(cosine):
 
 
 def image_reward(raw):
-    """ImageReward of raw head outputs (N,): `(rewards - self.mean) / self.std`, mean 0.1672, std 1.0333 (image-reward 1.5)."""
+    """ImageReward of head outputs (N,): `(rewards - self.mean) / self.std`, 0.1672 and 1.0333 (image-reward 1.5)."""
     return (raw - IMAGE_REWARD_MEAN) / IMAGE_REWARD_STD

@@ -16,7 +16,7 @@ FORMS = "first, {reward}.best{K}, {reward}.rank{r}of{K}"
 
 @dataclass(frozen=True)
 class Selection:
-    """The image of rank `rank` (1 = highest reward) among the first `pool` samples of a prompt; `reward` None: the sample k = 0."""
+    """The image of a rank (1 = highest reward) among the first `pool` samples of a prompt; `reward` None: k = 0."""
 
     reward: str | None
     rank: int
@@ -39,8 +39,9 @@ def parse(name: str) -> Selection:
 def choose(rewards: "pd.DataFrame", selection: str) -> list[str]:
     """Keys of the selected images, one per prompt in the order of prompt_id.
 
-    `rewards` has key, prompt_id, k and, except for `first`, reward (and logit, vote* as score_rewards writes them). The order is the one by which
-    training pairs are chosen; equal rewards are ordered by key. UserError when a prompt has fewer than K samples or a reward is missing.
+    `rewards` has key, prompt_id, k and, except for `first`, reward (and logit, vote* as score_rewards writes them). The
+    order is the one by which training pairs are chosen; equal rewards are ordered by key. UserError when a prompt has
+    fewer than K samples or a reward is missing.
     """
     wanted = parse(selection)
     pool = candidates(rewards, wanted.pool)
@@ -50,10 +51,14 @@ def choose(rewards: "pd.DataFrame", selection: str) -> list[str]:
 
 
 def _ranked_by(pool: "pd.DataFrame", selection: str) -> "pd.DataFrame":
-    """The pool with the column that ranks: the logit, which does not saturate, or the reward where that is all there is."""
+    """The pool with the column that ranks: the logit, which does not saturate, or else the reward."""
     if "reward" not in pool:
-        raise UserError(f"selection '{selection}' needs a table with the column 'reward' (score_rewards makes it), got {', '.join(pool)}")
+        raise UserError(
+            f"selection '{selection}' needs a table with the column 'reward' (score_rewards makes it), "
+            f"got {', '.join(pool)}"
+        )
     pool = pool if "logit" in pool else pool.assign(logit=pool["reward"])
-    if pool["logit"].isna().any():
-        raise UserError(f"selection '{selection}': image '{pool.loc[pool['logit'].isna(), 'key'].iloc[0]}' has no reward; score it again")
+    missing = pool.loc[pool["logit"].isna(), "key"]
+    if len(missing):
+        raise UserError(f"selection '{selection}': image '{missing.iloc[0]}' has no reward; score it again")
     return pool

@@ -1,15 +1,16 @@
-"""Frozen encoders and scorers: one class per registry `class`, loaded offline from a folder, all with one method.
+"""Frozen feature encoders: one class per registry `class`, loaded offline; they and the scorers have one method.
 
-    encode(images uint8 (B, H, W, 3), prompts=None) -> dict of tensors; "features" (B, d), or one (B,) per metric
+`encode(images uint8 (B, H, W, 3), prompts=None)` -> dict of tensors: "features" (B, d), or one (B,) per metric.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,16 +21,7 @@ from workflow_scripts.lib.rewards.tiny_features import TinyFeatureExtractor
 if TYPE_CHECKING:
     from workflow_scripts.lib.shards import Part
 
-CLASSES = {
-    "CLIPVisionTokens": "workflow_scripts.lib.rewards.encoders",
-    "TinyFeatures": "workflow_scripts.lib.rewards.encoders",
-    "InceptionFeatures": "workflow_scripts.lib.rewards.inception",
-    "CLIPScore": "workflow_scripts.lib.rewards.scorers",
-    "PickScore": "workflow_scripts.lib.rewards.scorers",
-    "HPSv2": "workflow_scripts.lib.rewards.scorers",
-    "ImageReward": "workflow_scripts.lib.rewards.scorers",
-    "World": "workflow_scripts.lib.world.scorer",
-}
+T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -40,22 +32,33 @@ class Encoder(Protocol):
         """Tensors on the CPU, float32, first dimension B."""
 
 
-def load_encoder(entry: dict, device: str = "cpu") -> Encoder:
-    """The encoder of a registry entry: its `class`, made from the verified folder of its source and its `options`.
+def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
+    """The feature encoder of a registry entry. UserError for an unknown class and for what `build_encoder` refuses.
 
-    UserError for an unknown class, a missing or damaged model, or half precision on a CPU (8x slower than float32 there).
+    Scorers have their own `scorers.load_scorer`, so that an edit there does not make features stale.
     """
-    from workflow_scripts.lib.models import resolve_folder
+    from workflow_scripts.lib.rewards.inception import InceptionFeatures
 
-    name, options = entry["class"], dict(entry.get("options") or {})
-    if name not in CLASSES:
-        raise UserError(f"'{name}' is no encoder class; known: {', '.join(CLASSES)}")
-    dtype = options.pop("dtype", "float32")
+    classes = {found.__name__: found for found in (CLIPVisionTokens, TinyFeatures, InceptionFeatures)}
+    return build_encoder(classes, entry, device, dtype)
+
+
+def build_encoder(classes: dict[str, type], entry: dict, device: str, dtype: str) -> Encoder:
+    """An instance of the entry's `class`, made from its verified source and processor.
+
+    Classes take (folder, device, dtype), or the file where the source is a single one, and, where the entry has one,
+    `processor`, the folder of tokenizer and image processor. UserError for an unknown class, a missing or damaged
+    model, and half precision on a CPU (8x slower than float32 there).
+    """
+    from workflow_scripts.lib.models import resolve_processor, resolve_weights
+
+    if entry["class"] not in classes:
+        raise UserError(f"class '{entry['class']}' is not one of: {', '.join(classes)}")
     if dtype not in DTYPES or (dtype != "float32" and torch.device(device).type == "cpu"):
         raise UserError(f"dtype '{dtype}' on {device}: use float32 on a CPU, one of {', '.join(DTYPES)} on a GPU")
-    folder = resolve_folder(entry) if entry.get("source") else None
-    build = getattr(importlib.import_module(CLASSES[name]), name)
-    return build(folder, device=device, dtype=DTYPES[dtype], **options)
+    processor = resolve_processor(entry)
+    others = {"processor": processor} if processor else {}
+    return classes[entry["class"]](resolve_weights(entry), device, DTYPES[dtype], **others)
 
 
 def from_pretrained(model_class: type, folder: Path, device: str, dtype: torch.dtype) -> torch.nn.Module:
@@ -74,20 +77,26 @@ def from_pretrained(model_class: type, folder: Path, device: str, dtype: torch.d
 
 
 class CLIPVisionTokens:
-    """[CLS ‖ mean over all tokens] of a CLIP vision transformer, before post_layernorm: rows 1-4 of Tab. 6 of GAN-RM."""
+    """[CLS ‖ mean of all tokens] of a CLIP vision transformer, before post_layernorm: rows 1-4 of Tab. 6 of GAN-RM."""
 
-    def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        processor: Path | None = None,
+    ) -> None:
         from transformers import CLIPVisionModel
 
-        self.preprocess = Preprocessing.from_folder(folder)
+        self.preprocess = Preprocessing.from_folder(processor or folder)
         self.model = from_pretrained(CLIPVisionModel, folder, device, dtype)
 
     @torch.inference_mode()
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"features": (B, 2d)}: 1536 for ViT-B/32. The mean includes the CLS token, as the table is written."""
         pixels = self.preprocess(images, self.model.device, self.model.dtype)
-        tokens = self.model(pixels).last_hidden_state
-        return {"features": torch.cat([tokens[:, 0], tokens.mean(dim=1)], dim=1).float().cpu()}
+        tokens = self.model(pixels).last_hidden_state.float()
+        return {"features": torch.cat([tokens[:, 0], tokens.mean(dim=1)], dim=1).cpu()}
 
 
 class TinyFeatures:
@@ -108,7 +117,7 @@ class TinyFeatures:
 
 
 def encode_part(encoder: Encoder, part: Part, batch_size: int) -> dict[str, Tensor]:
-    """`encode` of all images of a part, in the order of its index, decoding the next batch while this one is encoded."""
+    """`encode` of all images of a part in the order of its index; the next batch is decoded meanwhile."""
     from workflow_scripts.lib.progress import progress
 
     batches = ahead(_batches(part, batch_size))
@@ -119,7 +128,7 @@ def encode_part(encoder: Encoder, part: Part, batch_size: int) -> dict[str, Tens
     return {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
 
 
-def ahead[T](items: Iterator[T]) -> Iterator[T]:
+def ahead(items: Iterator[T]) -> Iterator[T]:
     """The items, each fetched in a thread while the previous one is used (image decoders release the GIL)."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -130,14 +139,10 @@ def ahead[T](items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _batches(part: Part, batch_size: int) -> Iterator[tuple[list, list[str]]]:
-    """Lists of images (H, W, 3) uint8 and of their prompts."""
-    images, prompts = [], []
-    for row, image in part.images():
-        images.append(image)
-        prompts.append(row["prompt"])
-        if len(images) == batch_size:
-            yield images, prompts
-            images, prompts = [], []
-    if images:
-        yield images, prompts
+def _batches(part: Part, batch_size: int) -> Iterator[tuple[Images, list[str]]]:
+    """Images, uint8 (B, H, W, 3) or a list where their shapes differ, and their prompts."""
+    images = part.images()
+    while batch := list(islice(images, batch_size)):
+        rows, arrays = zip(*batch, strict=True)
+        same = len({array.shape for array in arrays}) == 1
+        yield np.stack(arrays) if same else list(arrays), [row.prompt for row in rows]

@@ -1,4 +1,4 @@
-"""ImageReward (Xu et al., arXiv 2304.05977): a BLIP image encoder, text that attends to it, and an MLP on the first token."""
+"""ImageReward (Xu et al., arXiv 2304.05977): BLIP, whose text attends to the image, and an MLP on its first token."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ORIGINAL_NAMES = (
 
 
 class ImageRewardModel(nn.Module):
-    """`config`: vision (BlipVisionConfig), text (BlipTextConfig, whose encoder_hidden_size is the vision width), max_length."""
+    """`config`: vision (BlipVisionConfig), text (BlipTextConfig; encoder_hidden_size = vision width), max_length."""
 
     def __init__(self, config: dict) -> None:
         from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel

@@ -41,10 +41,14 @@ class Preprocessing:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Preprocessing:
-        """What `preprocessor_config.json` (or the image processor in `processor_config.json`) of a model folder states."""
+        """What `preprocessor_config.json` (or `processor_config.json`) of a model folder states."""
         path = Path(folder) / "preprocessor_config.json"
         nested = Path(folder) / "processor_config.json"
-        config = read_json(path) if path.exists() or not nested.exists() else read_json(nested)["image_processor"]
+        if not path.exists() and not nested.exists():
+            raise UserError(
+                f"{folder} holds no {path.name}: is the entry's processor missing or its download incomplete?"
+            )
+        config = read_json(path) if path.exists() else read_json(nested)["image_processor"]
         mode = MODES.get(config.get("resample", 3))
         if mode is None:
             raise UserError(f"{path} asks for resample {config['resample']}; known: {MODES} (PIL's numbers)")
@@ -56,8 +60,10 @@ class Preprocessing:
             mode,
         )
 
-    def __call__(self, images: Images, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
-        """Pixel values (B, 3, h, w) on `device`; within one grey level of transformers' CLIPImageProcessor."""
+    def __call__(
+        self, images: Images, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Pixel values (B, 3, h, w) on `device`: those of CLIPImageProcessor, on a GPU within two levels of 255."""
         if isinstance(images, np.ndarray) or len({image.shape for image in images}) == 1:
             return self._batch(np.asarray(images), device, dtype)
         return torch.cat([self._batch(image[None], device, dtype) for image in images])
@@ -82,13 +88,20 @@ class Preprocessing:
 
 
 def resize_uint8(pixels: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:
-    """Antialiased resize of uint8 (B, C, H, W) to whole levels, equal to PIL's within one of 255."""
+    """Antialiased resize of uint8 (B, C, H, W) to whole levels, as PIL does it: width, rounding, height, rounding."""
     if tuple(pixels.shape[-2:]) == tuple(size):
         return pixels
-    if pixels.device.type == "cpu":  # a native, vectorised uint8 kernel; there is none for GPUs
+    if pixels.device.type == "cpu":
         return interpolate(pixels, size=size, mode=mode, antialias=True, align_corners=False)
-    resized = interpolate(pixels.float(), size=size, mode=mode, antialias=True, align_corners=False)
-    return resized.round_().clamp_(0, 255).to(torch.uint8)
+    return resize_in_two_passes(pixels, size, mode)
+
+
+def resize_in_two_passes(pixels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """The same for GPUs, which have no kernel for uint8: nearly everywhere equal, never more than two levels apart."""
+    for shape in ((pixels.shape[-2], size[1]), size):
+        resized = interpolate(pixels.float(), size=shape, mode=mode, antialias=True, align_corners=False)
+        pixels = resized.round_().clamp_(0, 255).to(torch.uint8)
+    return pixels
 
 
 def centre_crop(pixels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -30,9 +30,7 @@ class RewardPredictionLayer(nn.Module):
             raise UserError(f"the reward head needs an even feature width (2d -> 3d -> 2d), not {width}")
         hidden = width // 2 * 3
         self.width = width
-        self.expand = nn.Sequential(
-            nn.Linear(width, hidden), nn.ReLU(), nn.BatchNorm1d(hidden), nn.Dropout(dropout)
-        )
+        self.expand = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.BatchNorm1d(hidden), nn.Dropout(dropout))
         self.contract = nn.Sequential(nn.Linear(hidden, width), nn.ReLU(), nn.BatchNorm1d(width))
         self.out = nn.Linear(width, 2)
 
@@ -95,7 +93,7 @@ def load_reward_model(path: str | Path) -> RewardModel:
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         heads = [_head(tensors, f"head{i}.", int(about["width"])) for i in range(int(about["heads"]))]
         return RewardModel(heads, **{name: about[name] for name in ("variant", "loss", "encoder", "fingerprint")})
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:

@@ -12,20 +12,33 @@ from torch.nn.functional import normalize
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.metrics.clipscore import caption, clip_score
 from workflow_scripts.lib.metrics.preference import hps_score, image_reward, pick_score
-from workflow_scripts.lib.rewards.encoders import from_pretrained
+from workflow_scripts.lib.rewards.encoders import Encoder, build_encoder, from_pretrained
 from workflow_scripts.lib.rewards.image_reward import ImageRewardModel
 from workflow_scripts.lib.rewards.pixels import Images, Preprocessing
 
 
-class TransformersCLIP:
-    """Unit image and text embeddings of a CLIPModel folder (weights, tokenizer, preprocessor_config.json)."""
+def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
+    """The scorer of a registry entry: one (B,) tensor per metric. UserErrors as of `build_encoder`.
 
-    def __init__(self, folder: Path, device: str, dtype: torch.dtype) -> None:
+    World, the ground truth of the tiny world, has no weights and takes nothing.
+    """
+    if entry["class"] == "World":
+        from workflow_scripts.lib.world.scorer import World
+
+        return World()
+    classes = {found.__name__: found for found in (CLIPScore, PickScore, HPSv2, ImageReward)}
+    return build_encoder(classes, entry, device, dtype)
+
+
+class TransformersCLIP:
+    """Unit image and text embeddings of a CLIPModel folder; tokenizer and preprocessor_config.json in `processor`."""
+
+    def __init__(self, folder: Path, processor: Path, device: str, dtype: torch.dtype) -> None:
         from transformers import AutoTokenizer, CLIPModel
 
         self.model = from_pretrained(CLIPModel, folder, device, dtype)
-        self.preprocess = Preprocessing.from_folder(folder)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.preprocess = Preprocessing.from_folder(processor)
+        self.tokenizer = AutoTokenizer.from_pretrained(processor, local_files_only=True)
         self.device, self.dtype = device, dtype
         self.logit_scale = self.model.logit_scale.item()
 
@@ -44,7 +57,7 @@ class TransformersCLIP:
 
 
 class OpenCLIP:
-    """The same of an open_clip checkpoint, the form in which HPSv2 is published (ViT-H-14, `state_dict` in a .pt file)."""
+    """The same of an open_clip checkpoint (`state_dict` in a .pt file), the form in which HPSv2 is published."""
 
     def __init__(self, path: Path, architecture: str, device: str, dtype: torch.dtype) -> None:
         import open_clip
@@ -73,9 +86,19 @@ class CosineScorer:
 
     metric: str
 
-    def __init__(self, clip: TransformersCLIP | OpenCLIP) -> None:
-        self.clip = clip
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        processor: Path | None = None,
+    ) -> None:
+        self.clip = self.load_clip(folder, processor or folder, device, dtype)
         self._texts: dict[str, Tensor] = {}
+
+    def load_clip(self, folder: Path, processor: Path, device: str, dtype: torch.dtype) -> TransformersCLIP | OpenCLIP:
+        """The network that makes the embeddings."""
+        return TransformersCLIP(folder, processor, device, dtype)
 
     @torch.inference_mode()
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -104,9 +127,6 @@ class CLIPScore(CosineScorer):
 
     metric = "clipscore"
 
-    def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
-        super().__init__(TransformersCLIP(folder, device, dtype))
-
     def text(self, prompt: str) -> str:
         return caption(prompt)
 
@@ -119,47 +139,39 @@ class PickScore(CosineScorer):
 
     metric = "pickscore"
 
-    def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
-        super().__init__(TransformersCLIP(folder, device, dtype))
-
     def score(self, cosine: Tensor) -> Tensor:
         return pick_score(cosine, self.clip.logit_scale)
 
 
 class HPSv2(CosineScorer):
-    """HPSv2: the raw cosine. `weights` names an open_clip checkpoint in the folder; without it, a CLIPModel folder."""
+    """HPSv2: the raw cosine, from an open_clip checkpoint of ViT-H-14 (as published) or from a CLIPModel folder."""
 
     metric = "hps"
+    architecture = "ViT-H-14"
 
-    def __init__(
-        self,
-        folder: Path,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        weights: str | None = None,
-        architecture: str = "ViT-H-14",
-    ) -> None:
-        clip = OpenCLIP(folder / weights, architecture, device, dtype) if weights else None
-        super().__init__(clip or TransformersCLIP(folder, device, dtype))
+    def load_clip(self, folder: Path, processor: Path, device: str, dtype: torch.dtype) -> TransformersCLIP | OpenCLIP:
+        if folder.is_file():
+            return OpenCLIP(folder, self.architecture, device, dtype)
+        return TransformersCLIP(folder, processor, device, dtype)
 
     def score(self, cosine: Tensor) -> Tensor:
         return hps_score(cosine)
 
 
 class ImageReward:
-    """ImageReward, normalised; `tokenizer` is the folder of the tokenizer when the model's own holds none."""
+    """ImageReward, normalised; the published folder has no tokenizer, so `processor` must hold bert-base-uncased's."""
 
     def __init__(
         self,
         folder: Path,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        tokenizer: str | None = None,
+        processor: Path | None = None,
     ) -> None:
         from transformers import AutoTokenizer
 
         self.model = ImageRewardModel.from_pretrained(folder).requires_grad_(False).to(device, dtype)
-        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer or folder, local_files_only=True)
+        self.tokenizer = AutoTokenizer.from_pretrained(processor or folder, local_files_only=True)
         self.preprocess = Preprocessing.square(self.model.config["vision"]["image_size"])
         self.device, self.dtype = device, dtype
 
@@ -179,5 +191,3 @@ def _required(prompts: Sequence[str] | None, images: Images, metric: str) -> Seq
     if prompts is None or len(prompts) != len(images):
         raise UserError(f"{metric} needs one prompt per image: {len(images)} images, {len(prompts or [])} prompts")
     return prompts
-
-

@@ -1,4 +1,4 @@
-"""Best and worst of K samples per prompt (arXiv 2506.13846, Sec. 3.3): the selections, and the pairs of Diffusion-DPO."""
+"""Best and worst of K samples per prompt (arXiv 2506.13846, Sec. 3.3): selections, and pairs for Diffusion-DPO."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def rank_worst(table: pd.DataFrame) -> pd.Series:
 def best_worst_pairs(rewards: pd.DataFrame, prompts: pd.DataFrame, k: int, pairs: int = 1) -> pd.DataFrame:
     """Table of PAIR_COLUMNS with `pairs` rows per prompt: the i-th best against the i-th worst of the first K samples.
 
-    `rewards`: key, prompt_id, k, reward, logit (+ vote*); `prompts`: prompt_id, prompt. One pair per prompt is the paper's
-    image-quality setting, four its safety setting. No image is both best and worst. UserError when 2 · pairs > K.
+    `rewards`: key, prompt_id, k, reward, logit (+ vote*); `prompts`: prompt_id, prompt. One pair per prompt is the
+    paper's image-quality setting, four its safety setting. No image is both best and worst. UserError if 2 · pairs > K.
     """
     if 2 * pairs > k:
         raise UserError(f"{pairs} best and {pairs} worst images need K ≥ {2 * pairs} candidates, not K = {k}")
@@ -50,7 +50,9 @@ def best_worst_pairs(rewards: pd.DataFrame, prompts: pd.DataFrame, k: int, pairs
     best = _first(table, "best", pairs)
     worst = _first(table[~table["key"].isin(best["key"])], "worst", pairs)
     merged = best.merge(worst, on=["prompt_id", "place"], suffixes=("_best", "_worst"))
-    merged = merged.rename(columns={f"{c}_{side}": f"{side}_{c}" for c in ("key", "reward") for side in ("best", "worst")})
+    merged = merged.rename(
+        columns={f"{c}_{side}": f"{side}_{c}" for c in ("key", "reward") for side in ("best", "worst")}
+    )
     return _with_prompts(merged, prompts)[PAIR_COLUMNS]
 
 
@@ -67,7 +69,7 @@ def _rank(table: pd.DataFrame, votes: pd.Series, ascending: list[bool]) -> pd.Se
 
 
 def _votes(table: pd.DataFrame, best: bool) -> pd.Series:
-    """Number of heads whose highest (or lowest) sample of the prompt a row is; a head's own ties go to the mean score."""
+    """Number of heads that put a row highest (or lowest) in its prompt; a head's own ties go to the mean score."""
     votes = pd.Series(0, index=table.index)
     for column in (name for name in table.columns if name.startswith("vote")):
         ordered = table.sort_values([column, "logit", "key"], ascending=[not best, not best, best])

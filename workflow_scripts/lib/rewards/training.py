@@ -27,10 +27,10 @@ class RewardConfig:
     batch_size: int = 64
     epochs: int = 50
     dropout: float = 0.2
-    held_out: float = 0.1
+    holdout: float = 0.1
     checkpoints: int = 5
-    m_top: int = 500
-    m_bottom: int = 500
+    bootstrap_positives: int = 500
+    bootstrap_negatives: int = 500
     alpha: float | None = None
 
     def __post_init__(self) -> None:
@@ -70,11 +70,11 @@ def stratified_split(positive: Tensor, fraction: float, generator: torch.Generat
 def train_head(features: Tensor, targets: Tensor, config: RewardConfig, seed: int, device: str = "cpu") -> TrainedHead:
     """Train one head for a fixed number of epochs (AdamW, drop_last) and keep `config.checkpoints` copies of it.
 
-    features (N, 2d) float32; targets (N,) in [0, 1], 0 = generated, above 0 = target or pseudo-target. The result depends
-    on the arguments only. UserError for too few images or steps, and for a loss that stops being finite.
+    features (N, 2d) float32; targets (N,) in [0, 1], 0 = generated, above 0 = target or pseudo-target. The result
+    depends on the arguments only. UserError for too few images or steps, and for a loss that stops being finite.
     """
     generator = torch.Generator().manual_seed(seed)
-    rows, held_out = stratified_split(targets > 0, config.held_out, generator)
+    rows, held_out = stratified_split(targets > 0, config.holdout, generator)
     per_epoch, batch_size = _steps_per_epoch(len(rows), config)
     marks = {round(per_epoch * config.epochs * (i + 1) / config.checkpoints) for i in range(config.checkpoints)}
     features, targets = features.to(device, torch.float32), targets.to(device, torch.float32)
@@ -86,7 +86,7 @@ def train_head(features: Tensor, targets: Tensor, config: RewardConfig, seed: in
             head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         for step, batch in enumerate(_batches(rows, batch_size, config.epochs, generator), start=1):
-            losses.append(_step(head, optimizer, features[batch], targets[batch], config.loss))
+            losses.append(train_step(head, optimizer, features[batch], targets[batch], config.loss))
             if step in marks:
                 checkpoints.append(copy.deepcopy(head).eval())
             if step % per_epoch == 0:
@@ -103,7 +103,8 @@ def train_reward_model(
     """Train GAN-RM in one of the variants of Tab. 4; returns the model and the history of every stage.
 
     proxies D_p (N+, 2d) have label 1, negatives (N-, 2d) label 0. naive: the last head. average, voting: all
-    checkpoints. bootstrap: a head trained from scratch on D = D_r ∪ D_f+ ∪ D_f-, the pool (P, 2d) ranked by the naive head.
+    checkpoints. bootstrap: a head trained from scratch on D = D_r ∪ D_f+ ∪ D_f-, where the naive head ranked the pool
+    (P, 2d).
     """
     _refuse_bad_features(proxies=proxies, negatives=negatives, pool=pool)
     features = torch.cat([proxies, negatives])
@@ -117,7 +118,7 @@ def train_reward_model(
     if pool is None:
         raise UserError("variant bootstrap ranks further samples of the generator: give their features with --pool")
     chosen, labels = bootstrap_set(
-        head_logits(first.head, pool, config.loss), config.m_top, config.m_bottom, config.alpha
+        head_logits(first.head, pool, config.loss), config.bootstrap_positives, config.bootstrap_negatives, config.alpha
     )
     second = train_head(
         torch.cat([features, pool[chosen]]), torch.cat([targets, labels]), config, seed_of(seed, "bootstrap"), device
@@ -146,9 +147,10 @@ def _batches(rows: Tensor, batch_size: int, epochs: int, generator: torch.Genera
         yield from order[: len(rows) // batch_size * batch_size].split(batch_size)
 
 
-def _step(
+def train_step(
     head: RewardPredictionLayer, optimizer: torch.optim.Optimizer, features: Tensor, targets: Tensor, loss_kind: str
 ) -> Tensor:
+    """One optimiser step on features (B, 2d) and targets (B,); the loss before it, not synchronised."""
     head.train()
     loss = rpl_loss(head(features), targets, loss_kind)
     optimizer.zero_grad()
@@ -184,7 +186,9 @@ def _refuse_bad_features(**named: Tensor | None) -> None:
     for name, features in given.items():
         if not features.isfinite().all():
             bad = (~features.isfinite().all(dim=1)).nonzero().flatten().tolist()
-            raise UserError(f"{name}: features of {len(bad)} images are not finite (first row {bad[0]}); encode them again")
+            raise UserError(
+                f"{name}: features of {len(bad)} images are not finite (first row {bad[0]}); encode them again"
+            )
     widths = {name: features.shape[1] for name, features in given.items()}
     if len(set(widths.values())) > 1:
         raise UserError(f"features of different widths: {widths}; encode all images with the same encoder")

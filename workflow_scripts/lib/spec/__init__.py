@@ -1,6 +1,7 @@
 """The configuration: what is trained, sampled and reported, at which scale, and where every number comes from.
 
-`load_config()` is the way in (config.py). Pure Python, PyYAML and jsonschema: nothing here imports torch, pandas or snakemake.
+`load_config()` is the way in (config.py). Pure Python, PyYAML and jsonschema: nothing here imports torch, pandas or
+snakemake.
 """
 
 from workflow_scripts.lib.spec.config import Config, load_config

@@ -1,4 +1,4 @@
-"""Hyperparameter leaves: a value with its provenance and the line that states it, in trees that recipes and scales merge."""
+"""Hyperparameter leaves: a value, its provenance and the line that states it, in trees that recipes merge."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def merge(base: dict, change: dict) -> dict:
 
 
 def override(base: dict, change: dict) -> dict:
-    """`base` with those leaves of `change` that it has already; each remembers which leaf it replaces."""
+    """`base` with those leaves of `change` that it has already; each remembers the recipe's leaf that it replaces."""
     replaced = dict(base)
     for key, value in change.items():
         old = base.get(key)
         if isinstance(value, dict) and isinstance(old, dict):
             replaced[key] = override(old, value)
         elif isinstance(value, Leaf) and isinstance(old, Leaf):
-            replaced[key] = Leaf(value.value, "scale", value.text, value.where, old)
+            replaced[key] = Leaf(value.value, "scale", value.text, value.where, old.replaces or old)
     return replaced

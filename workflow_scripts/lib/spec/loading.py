@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -18,24 +19,21 @@ _TAGS = {
     "tag:yaml.org,2002:null": (r"^(?:null|~|)$", ["n", "~", ""]),
     "tag:yaml.org,2002:bool": (r"^(?:true|false)$", list("tf")),
     "tag:yaml.org,2002:int": (r"^[-+]?(?:0|[1-9][0-9_]*)$", list("-+0123456789")),
-    "tag:yaml.org,2002:float": (r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$", list("-+.0123456789")),
+    "tag:yaml.org,2002:float": (
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$",
+        list("-+.0123456789"),
+    ),
 }
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """YAML 1.2 scalars: `1e-4` is a number, `no` and `10:30` are strings (PyYAML's own rules say otherwise); no `<<` merging."""
+    """YAML 1.2 scalars: `1e-4` is a number, `no` and `10:30` are strings (unlike PyYAML's rules); no merging."""
 
-    yaml_implicit_resolvers: dict = {}
-
-
-def _teach_scalars() -> None:
-    import re
-
-    for tag, (pattern, first) in _TAGS.items():
-        _Loader.add_implicit_resolver(tag, re.compile(pattern), first)
+    yaml_implicit_resolvers: ClassVar[dict] = {}
 
 
-_teach_scalars()
+for _tag, (_pattern, _first) in _TAGS.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), _first)
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,9 @@ def _construct_mapping(node: yaml.MappingNode, keys: Keys, lines: dict[Keys, int
     for key_node, value_node in node.value:
         key, line = str(key_node.value), key_node.start_mark.line + 1
         if key in mapping:
-            raise UserError(f"key '{key}' appears twice, first at line {lines[(*keys, key)]}; keep one ({shown}:{line})")
+            raise UserError(
+                f"key '{key}' appears twice, first at line {lines[(*keys, key)]}; keep one ({shown}:{line})"
+            )
         lines[(*keys, key)] = line
         mapping[key] = _construct(value_node, (*keys, key), lines, shown)
     return mapping

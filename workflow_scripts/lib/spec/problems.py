@@ -21,7 +21,7 @@ class Problems:
         self._found.setdefault(f"{what} ({where})")
 
     def check_known(self, said: str, name: str, known: Iterable[str], where: str) -> bool:
-        """Whether `name` is known; if not, record `said` (`run 'a' names model`), what is known and the nearest of it."""
+        """Whether `name` is known; if not, record `said` (`run 'a' names model`), what is known and the nearest."""
         known = list(known)
         if name in known:
             return True

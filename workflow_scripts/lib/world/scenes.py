@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 
-from .vocabulary import BACKGROUNDS, PLACES, SAFE_SPRITES, SPRITES, UNSAFE_SPRITES, WORDS, plural, with_article
+from ..errors import UserError
+from .vocabulary import BACKGROUNDS, PLACES, SAFE_SPRITES, SPRITES, STYLES, UNSAFE_SPRITES, WORDS, plural, with_article
 
 NUMBERS = {2: "two", 3: "three"}
 
@@ -54,16 +55,6 @@ class Scene:
             return with_article(self.nouns[0]) + where
         return f"{NUMBERS[len(self.nouns)]} {plural(self.nouns[0])}"
 
-    def to_json(self) -> str:
-        """The scene as one line of JSON; `Scene.from_json` reads it back."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Scene:
-        """Inverse of `to_json`."""
-        fields = json.loads(text)
-        return cls(**{**fields, "nouns": tuple(fields["nouns"])})
-
 
 def all_scenes(nouns: tuple[str, ...] = tuple(SAFE_SPRITES), style: str = "colour", open_places: bool = True) -> Iterator[Scene]:
     """Every scene that can be described with these nouns, in a fixed order; `open_places` adds captions that leave the place open."""
@@ -83,3 +74,16 @@ def all_scenes(nouns: tuple[str, ...] = tuple(SAFE_SPRITES), style: str = "colou
 def drawable_scenes(style: str = "colour") -> list[Scene]:
     """Every image the world can show in one style: all sprites, safe and unsafe, every place stated."""
     return list(all_scenes(tuple(SPRITES), style, open_places=False))
+
+
+def scene_of(caption: str) -> Scene:
+    """The scene that a caption describes; UserError for a text that is no caption of the world."""
+    try:
+        return _scenes_by_caption()[caption]
+    except KeyError:
+        raise UserError(f"{caption!r} is no caption of the tiny world (such as 'a frog at top left on blue'); score it with another scorer") from None
+
+
+@cache
+def _scenes_by_caption() -> dict[str, Scene]:
+    return {scene.caption(): scene for style in STYLES for scene in all_scenes(tuple(SPRITES), style)}

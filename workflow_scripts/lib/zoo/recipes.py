@@ -14,7 +14,8 @@ def train(model: str, zoo: Path, *, steps: int, batch: int, seed: int, device: s
     if model == "tokenizer":
         from .tokenizer import train_tokenizer
 
-        train_tokenizer(folder)
+        tokenizer = train_tokenizer(folder)
+        write_json(folder / "measured.json", {"tokens": len(tokenizer)})
         return
     from .corpus import Corpus
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,14 +35,14 @@ def build_text_encoder(tokenizer):
     )
 
 
-def build_unet(channels: tuple[int, ...]):
-    """A UNet2DConditionModel on 8x8x4 latents with cross-attention at each level."""
+def build_unet(channels: tuple[int, ...], latent_channels: int):
+    """A UNet2DConditionModel on 8x8 latents with cross-attention at each level."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
         sample_size=8,
-        in_channels=4,
-        out_channels=4,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
         block_out_channels=channels,
         down_block_types=("CrossAttnDownBlock2D",) * len(channels),
         up_block_types=("CrossAttnUpBlock2D",) * len(channels),
@@ -75,14 +74,13 @@ def train_stable_diffusion(corpus: Corpus, vae, tokenizer, steps: int, batch: in
     from diffusers import StableDiffusionPipeline
 
     torch.manual_seed(seed)
-    scheduler, text_encoder, unet = build_scheduler(), build_text_encoder(tokenizer).to(corpus.device), build_unet(channels).to(corpus.device)
-    generator, rng = torch.Generator(corpus.device).manual_seed(seed), np.random.default_rng(seed)
+    scheduler, text_encoder, unet = build_scheduler(), build_text_encoder(tokenizer).to(corpus.device), build_unet(channels, vae.config.latent_channels).to(corpus.device)
+    generator = torch.Generator(corpus.device).manual_seed(seed)
     tokens = tokenizer([s.caption() for s in corpus.scenes], padding="max_length", return_tensors="pt").input_ids.to(corpus.device)
     open_tokens = tokenizer(_open_captions(corpus), padding="max_length", return_tensors="pt").input_ids.to(corpus.device)
     empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids.to(corpus.device)
     alphas = scheduler.alphas_cumprod.to(corpus.device)
     average = ExponentialAverage(torch.nn.ModuleList([unet, text_encoder]), 0.9995)
-    del rng
 
     def loss_of_step(step: int) -> Tensor:
         average.update()
@@ -119,6 +117,6 @@ def _open_captions(corpus: Corpus) -> list[str]:
 
 @torch.no_grad()
 def _latents(vae, corpus: Corpus, index: Tensor, spoilt: Spoilt, generator: torch.Generator) -> Tensor:
-    """Scaled latents (B, 4, 8, 8) of freshly spoilt renderings."""
+    """Scaled latents (B, C, 8, 8) of freshly spoilt renderings."""
     images = 2 * corpus.draw_images(index, spoilt, generator) - 1
     return vae.encode(images).latent_dist.mean * vae.config.scaling_factor

@@ -13,7 +13,7 @@ KL_WEIGHT = 1e-5
 DETAIL_WEIGHT = 1.0
 
 
-def train_vae(corpus: Corpus, steps: int, batch: int, seed: int):
+def train_vae(corpus: Corpus, steps: int, batch: int, seed: int, C=(16, 32, 64), L=8, lr=2e-3, G=1):
     """Train on clean and spoilt renderings with L1 on pixels and on their Laplacian (details are what quality is about); returns the model."""
     from diffusers import AutoencoderKL
 
@@ -21,16 +21,16 @@ def train_vae(corpus: Corpus, steps: int, batch: int, seed: int):
     vae = AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        latent_channels=4,
+        latent_channels=L,
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(24, 48, 64),
+        block_out_channels=C,
         layers_per_block=1,
-        norm_num_groups=8,
+        norm_num_groups=G,
         mid_block_add_attention=False,
-    ).to(corpus.device)
+    ).to(corpus.device, memory_format=torch.channels_last)
     generator = torch.Generator(corpus.device).manual_seed(seed)
-    average = ExponentialAverage(vae, 0.999)
+    average = ExponentialAverage(vae, 0.99)
 
     def loss_of_step(step: int) -> Tensor:
         average.update()
@@ -40,7 +40,7 @@ def train_vae(corpus: Corpus, steps: int, batch: int, seed: int):
         detail = F.l1_loss(_laplacian(output), _laplacian(images))
         return F.l1_loss(output, images) + DETAIL_WEIGHT * detail + KL_WEIGHT * posterior.kl().mean()
 
-    minimise(vae.parameters(), loss_of_step, steps, 1e-3, "vae")
+    minimise(vae.parameters(), loss_of_step, steps, lr, "vae")
     average.copy_to()
     _set_scaling_factor(vae, _draw(corpus, 4096, generator))
     return vae.eval()

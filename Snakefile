@@ -1,0 +1,73 @@
+"""Every table and figure of GAN-RM (arXiv 2506.13846); Adv-GRPO (arXiv 2511.20256) follows on the same chain.
+
+    snakemake                          tiny scale: everything in minutes on a laptop's CPU, under results/tiny/
+    snakemake ganrm_tab1               one table (`snakemake --list-target-rules` names them all)
+    snakemake --profile slurm          paper scale on a SLURM GPU cluster, under results/
+"""
+
+from snakemake.utils import min_version, validate
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+validate(config, "config/schemas/config.schema.yaml")
+
+
+include: "rules/common.smk"
+include: "rules/resources.smk"
+include: "rules/data.smk"
+include: "rules/sampling.smk"
+include: "rules/features.smk"
+include: "rules/rewards.smk"
+include: "rules/training.smk"
+include: "rules/metrics.smk"
+include: "rules/results.smk"
+include: "rules/zoo.smk"
+
+
+wildcard_constraints:
+    scale="|tiny/|pilot/",
+    policy=POLICY,
+    prompt_set="train|negatives|eval",
+    collection=f"images/{NAME}|samples/{POLICY}/{NAME}",
+    selection=SELECTION,
+    reward=NAME,
+    part=r"\d+",
+    candidates=r"\d+",
+
+
+rule all:
+    """Everything at the chosen scale (config key `scale`): all tables and figures, with their sheets of images."""
+    default_target: True
+    input:
+        tables(TABLES),
+        figures(FIGURES),
+        sheets(TABLES),
+
+
+rule ganrm_tab1:
+    """GAN-RM Tab. 1: image quality of base, DiffusionDPO, RM@10, SFT and DPO."""
+    input:
+        tables(["ganrm_tab1"]),
+        sheets(["ganrm_tab1"]),
+
+
+rule ganrm_fig2:
+    """GAN-RM Fig. 2: metrics against the rank that GAN-RM gives."""
+    input:
+        figures(["ganrm_fig2"]),
+
+
+rule directions:
+    """Whether each claim comes out in the paper's direction, over all replicates (three at tiny scale)."""
+    input:
+        direction_summaries(TABLES),
+
+
+rule tiny_zoo:
+    """Train the tiny zoo again from nothing (hours of CPU), under results/zoo/; the shipped one stays as it is."""
+    input:
+        expand("results/zoo/{model}/measured.json", model=ZOO),

@@ -1,0 +1,126 @@
+"""Names and helpers of the rules: which files a step reads, and with which options it runs."""
+
+from math import ceil
+from pathlib import Path
+
+from workflow_scripts.lib.provenance import code_of
+from workflow_scripts.lib.spec import load_config, parse_policy
+from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
+from workflow_scripts.lib.spec.scales import prefix_of
+
+CONFIG = load_config(settings=config)
+SCALE = prefix_of(CONFIG.settings["scale"])
+TABLES = [name for name in CONFIG.tables]
+FIGURES = [name for name in CONFIG.figures]
+
+
+# ---- collections of images and what is computed from each of their parts
+
+
+def prompts_per_part(scale, policy, prompt_set):
+    """Whole prompts of one sampling job."""
+    counts = CONFIG.scale(scale).counts
+    images = counts["images_per_shard"] * counts["shards_per_job"]
+    return max(1, images // CONFIG.samples_per_prompt(policy, prompt_set, scale))
+
+
+def parts_of(scale, collection):
+    """Numbers of a collection's parts."""
+    kind, *names = collection.split("/")
+    if kind == "images":
+        return [0]
+    policy, prompt_set = names
+    return range(ceil(CONFIG.scale(scale).prompts[prompt_set] / prompts_per_part(scale, policy, prompt_set)))
+
+
+def images_of(scale, collection):
+    """Part files of a collection."""
+    return [f"results/{scale}{collection}/part{part}.json" for part in parts_of(scale, collection)]
+
+
+def features_of(scale, encoder, collection):
+    """Features files of a collection, one per part."""
+    parts = parts_of(scale, collection)
+    return [f"results/{scale}features/{encoder}/{collection}/part{part}.safetensors" for part in parts]
+
+
+def scores_of(scale, scorer, collection):
+    """Score files of a collection, one per part."""
+    parts = parts_of(scale, collection)
+    return [f"results/{scale}scores/{scorer}/{collection}/part{part}.parquet" for part in parts]
+
+
+def registry_name(role, scale):
+    """The registry entry that plays a model role."""
+    return CONFIG.scale(scale).models[role]
+
+
+# ---- policies
+
+
+def policy_file(scale, policy):
+    """The file of a trained policy; nothing for a model as it comes."""
+    trained = parse_policy(str(policy)).round is not None
+    return [f"results/{scale}policies/{policy}/policy.json"] if trained else []
+
+
+def model_of(scale, policy):
+    """The pipeline that a policy's weights belong to."""
+    return registry_name(CONFIG.base_model(policy, scale), scale)
+
+
+def runs_with(objective):
+    """Wildcard pattern of the rounds of all runs with an objective."""
+    names = [name for name in CONFIG.recipes["run"].concrete() if CONFIG.run(name, "tiny")["objective"] == objective]
+    return rf"(?:{'|'.join(names) or 'none'})(?:@\d+)?\.r\d+"
+
+
+def sampling_seed(policy, prompt_set):
+    """Evaluation noise is the same for every policy of a replicate; each round of training has its own."""
+    policy = parse_policy(policy)
+    return {"seed": policy.replicate, "stream": prompt_set if prompt_set == "eval" else f"{prompt_set}.r{policy.round or 0}"}
+
+
+# ---- targets
+
+
+def tables(names):
+    """Tables at the chosen scale, in three formats."""
+    return [f"results/{SCALE}tables/{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")]
+
+
+def figures(names):
+    """Figures at the chosen scale, in two formats."""
+    return [f"results/{SCALE}figures/{name}.{suffix}" for name in names for suffix in ("pdf", "png")]
+
+
+def sheets(names):
+    """Sheets of images of tables at the chosen scale."""
+    return [f"results/{SCALE}sheets/{name}.png" for name in names]
+
+
+def direction_summaries(names):
+    """Summaries over replicates at the chosen scale."""
+    return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]
+
+
+# ---- options of command lines
+
+
+def options(values):
+    """`{"batch_size": 8, "fused": True, "epochs": None}` -> ["--batch-size", "8", "--fused"]."""
+    words = []
+    for name, value in values.items():
+        if value is None or value is False:
+            continue
+        words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(v) for v in _listed(value)])
+    return words
+
+
+def _listed(value):
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def hardware(scale):
+    """Where and in which number format a model runs forward."""
+    return {"device": CONFIG.scale(scale).device, "dtype": CONFIG.scale(scale).dtype}

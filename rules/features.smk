@@ -1,0 +1,55 @@
+"""What is computed once per image: features of frozen encoders, scores under the prompt."""
+
+
+def encoder_options(wildcards):
+    scale = CONFIG.scale(wildcards.scale)
+    encoder = registry_name(wildcards.encoder, wildcards.scale)
+    return options({"encoder": encoder, "batch_size": scale.counts["features_batch_size"], **hardware(wildcards.scale)})
+
+
+def scorer_options(wildcards):
+    scale = CONFIG.scale(wildcards.scale)
+    scorer = registry_name(wildcards.scorer, wildcards.scale)
+    return options({"scorer": scorer, "batch_size": scale.counts["scores_batch_size"], **hardware(wildcards.scale)})
+
+
+rule encode_images:
+    """Features of one part by a frozen encoder: GAN-RM's CLIP tokens, the extractor of the Fréchet distance."""
+    input:
+        "results/{scale}{collection}/part{part}.json",
+    output:
+        "results/{scale}features/{encoder}/{collection}/part{part}.safetensors",
+    params:
+        options=encoder_options,
+        code=code_of("encode_images"),
+    log:
+        "results/{scale}logs/encode_images/{encoder}/{collection}/part{part}.log",
+    benchmark:
+        "results/{scale}benchmarks/encode_images/{encoder}/{collection}/part{part}.jsonl"
+    resources:
+        **resources_of("encode_images"),
+    conda:
+        "../envs/diffusion.yaml"
+    shell:
+        "python -m workflow_scripts.encode_images {params.options:q} --images {input} --out {output} > {log} 2>&1"
+
+
+rule score_images:
+    """Scores of one part under its prompts: CLIPScore, PickScore, HPS, ImageReward, the tiny world's ground truth."""
+    input:
+        "results/{scale}{collection}/part{part}.json",
+    output:
+        "results/{scale}scores/{scorer}/{collection}/part{part}.parquet",
+    params:
+        options=scorer_options,
+        code=code_of("score_images"),
+    log:
+        "results/{scale}logs/score_images/{scorer}/{collection}/part{part}.log",
+    benchmark:
+        "results/{scale}benchmarks/score_images/{scorer}/{collection}/part{part}.jsonl"
+    resources:
+        **resources_of("score_images"),
+    conda:
+        "../envs/diffusion.yaml"
+    shell:
+        "python -m workflow_scripts.score_images {params.options:q} --images {input} --out {output} > {log} 2>&1"

@@ -1,0 +1,80 @@
+"""One metrics file per policy and selection: every table that quotes it agrees with the others."""
+
+
+def evaluated(wildcards):
+    return f"samples/{wildcards.policy}/eval"
+
+
+def metrics_of_kind(scale, kind):
+    """Metrics of a scale of one kind, name -> what config says of it."""
+    return {name: about for name, about in CONFIG.scale(scale).metrics.items() if about["kind"] == kind}
+
+
+def score_files(wildcards):
+    roles = {about["role"] for about in metrics_of_kind(wildcards.scale, "mean_score").values()}
+    return [path for role in sorted(roles) for path in scores_of(wildcards.scale, role, evaluated(wildcards))]
+
+
+def feature_files(wildcards):
+    distances = metrics_of_kind(wildcards.scale, "frechet_distance").values()
+    return [path for about in distances for path in features_of(wildcards.scale, about["role"], evaluated(wildcards))]
+
+
+def reference_files(wildcards):
+    distances = metrics_of_kind(wildcards.scale, "frechet_distance").values()
+    return [path for about in distances for path in features_of(wildcards.scale, about["role"], f"images/{about['reference']}")]
+
+
+def rewards_of_selection(wildcards):
+    reward, ranked, _ = wildcards.selection.partition(".")
+    return [f"results/{wildcards.scale}rewards/{reward}/{wildcards.policy}/eval.parquet"] if ranked else []
+
+
+def images_evaluated(wildcards):
+    return images_of(wildcards.scale, evaluated(wildcards))
+
+
+def metric_options(wildcards, input):
+    scale, collection = wildcards.scale, evaluated(wildcards)
+    means, distances = (metrics_of_kind(scale, kind) for kind in ("mean_score", "frechet_distance"))
+    counts = CONFIG.scale(scale).counts
+    return options(
+        {
+            "scores": [f"{name}:{about['column']}={path}" for name, about in means.items() for path in scores_of(scale, about["role"], collection)],
+            "features": [f"{name}={path}" for name, about in distances.items() for path in features_of(scale, about["role"], collection)],
+            "reference_features": [
+                f"{name}={path}" for name, about in distances.items() for path in features_of(scale, about["role"], f"images/{about['reference']}")
+            ],
+            "selection_file": input.rewards or None,
+            "resamples": counts["bootstrap_resamples"],
+            "minimum_images": counts["minimum_images_for_fid"],
+            "seed": parse_policy(wildcards.policy).replicate,
+        }
+    )  # fmt: skip
+
+
+rule compute_metrics:
+    """Every metric of a policy under a selection, with its bootstrap over prompts."""
+    input:
+        images=images_evaluated,
+        scores=score_files,
+        features=feature_files,
+        references=reference_files,
+        rewards=rewards_of_selection,
+    output:
+        "results/{scale}metrics/{policy}/{selection}.json",
+        "results/{scale}metrics/{policy}/{selection}.bootstrap.parquet",
+    params:
+        options=metric_options,
+        code=code_of("compute_metrics"),
+    log:
+        "results/{scale}logs/compute_metrics/{policy}.{selection}.log",
+    benchmark:
+        "results/{scale}benchmarks/compute_metrics/{policy}.{selection}.jsonl"
+    resources:
+        **resources_of("compute_metrics"),
+    conda:
+        "../envs/analysis.yaml"
+    shell:
+        "python -m workflow_scripts.compute_metrics --policy {wildcards.policy} --selection {wildcards.selection} "
+        "--images {input.images} {params.options:q} --out {output[0]} > {log} 2>&1"

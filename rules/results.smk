@@ -1,0 +1,135 @@
+"""Tables, figures, sheets of images and verdicts, all from metrics files."""
+
+
+localrules:
+    make_table,
+    plot_ranks,
+    make_sheet,
+    summarize_directions,
+
+
+def metrics_file(scale, policy, selection):
+    return f"results/{scale}metrics/{policy}/{selection}.json"
+
+
+def metrics_of(wildcards):
+    """Metrics files of every row of a table, or of every rank and line of a figure."""
+    name = wildcards.get("table") or wildcards.figure
+    return [metrics_file(wildcards.scale, *candidate) for candidate in CONFIG.table_candidates(name, wildcards.scale)]
+
+
+def metrics_of_replicates(wildcards):
+    return [
+        metrics_file(wildcards.scale, *candidate)
+        for replicate in CONFIG.replicates(wildcards.scale)
+        for candidate in CONFIG.table_candidates(wildcards.table, wildcards.scale, replicate)
+    ]
+
+
+def rows_of_sheet(wildcards):
+    """Rows of a table that the scale computes, as (title, policy, selection)."""
+    rows = [row for row in CONFIG.table_rows(wildcards.table, wildcards.scale) if not row.skipped]
+    return [(row.row.row, row.policy, row.selection) for row in rows]
+
+
+def images_of_sheet(wildcards):
+    return [path for _, policy, _ in rows_of_sheet(wildcards) for path in images_of(wildcards.scale, f"samples/{policy}/eval")]
+
+
+def rewards_of_sheet(wildcards):
+    return [path for _, path in _rewards_of_rows(wildcards)]
+
+
+def sheet_options(wildcards):
+    words = []
+    for title, policy, selection in rows_of_sheet(wildcards):
+        words += ["--column", title, selection, *images_of(wildcards.scale, f"samples/{policy}/eval")]
+    return words + options({"rewards": [f"{title}={path}" for title, path in _rewards_of_rows(wildcards)] or None})
+
+
+def _rewards_of_rows(wildcards):
+    return [
+        (title, f"results/{wildcards.scale}rewards/{selection.split('.')[0]}/{policy}/eval.parquet")
+        for title, policy, selection in rows_of_sheet(wildcards)
+        if "." in selection
+    ]
+
+
+def scale_name(wildcards):
+    return CONFIG.scale(wildcards.scale).name
+
+
+rule make_table:
+    """A table in long form, Markdown and LaTeX: the paper's number, ours, its interval, N, verdict, run and command."""
+    input:
+        metrics_of,
+    output:
+        csv=report("results/{scale}tables/{table}.csv", caption="../docs/captions/table.rst", category="Tables", labels={"table": "{table}"}),
+        md="results/{scale}tables/{table}.md",
+        tex="results/{scale}tables/{table}.tex",
+    params:
+        scale=scale_name,
+        code=code_of("make_table"),
+    log:
+        "results/{scale}logs/make_table/{table}.log",
+    conda:
+        "../envs/analysis.yaml"
+    shell:
+        "python -m workflow_scripts.make_table --table {wildcards.table} --scale {params.scale} --metrics {input} "
+        "--out {output} > {log} 2>&1"
+
+
+rule plot_ranks:
+    """Metrics against the rank that a reward gives (Fig. 2 of GAN-RM)."""
+    input:
+        metrics_of,
+    output:
+        "results/{scale}figures/{figure}.pdf",
+        report("results/{scale}figures/{figure}.png", caption="../docs/captions/ranks.rst", category="Figures", labels={"figure": "{figure}"}),
+    params:
+        scale=scale_name,
+        code=code_of("plot_ranks"),
+    log:
+        "results/{scale}logs/plot_ranks/{figure}.log",
+    conda:
+        "../envs/analysis.yaml"
+    shell:
+        "python -m workflow_scripts.plot_ranks --figure {wildcards.figure} --scale {params.scale} --metrics {input} "
+        "--out {output} > {log} 2>&1"
+
+
+rule make_sheet:
+    """Images of every row of a table for the same prompts and seeds."""
+    input:
+        images=images_of_sheet,
+        rewards=rewards_of_sheet,
+    output:
+        report("results/{scale}sheets/{table}.png", caption="../docs/captions/sheet.rst", category="Images", labels={"table": "{table}"}),
+    params:
+        options=sheet_options,
+        code=code_of("make_sheet"),
+    log:
+        "results/{scale}logs/make_sheet/{table}.log",
+    conda:
+        "../envs/analysis.yaml"
+    shell:
+        "python -m workflow_scripts.make_sheet {params.options:q} --out {output} > {log} 2>&1"
+
+
+rule summarize_directions:
+    """For each claim of a table: our difference in every replicate, its interval, and what they say together."""
+    input:
+        metrics_of_replicates,
+    output:
+        csv="results/{scale}directions/{table}.csv",
+        md="results/{scale}directions/{table}.md",
+    params:
+        scale=scale_name,
+        code=code_of("summarize_directions"),
+    log:
+        "results/{scale}logs/summarize_directions/{table}.log",
+    conda:
+        "../envs/analysis.yaml"
+    shell:
+        "python -m workflow_scripts.summarize_directions --table {wildcards.table} --scale {params.scale} --metrics {input} "
+        "--out {output} > {log} 2>&1"

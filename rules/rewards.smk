@@ -1,0 +1,113 @@
+"""GAN-RM: a head on frozen features that tells proxy images from the generator's own, and what it selects."""
+
+
+def features_of_proxies(wildcards):
+    recipe = CONFIG.reward(wildcards.reward, wildcards.scale)
+    return features_of(wildcards.scale, recipe["encoder"], f"images/{recipe['data']}")
+
+
+def features_of_negatives(wildcards):
+    encoder = CONFIG.reward(wildcards.reward, wildcards.scale)["encoder"]
+    return features_of(wildcards.scale, encoder, f"samples/{wildcards.policy}/negatives")
+
+
+def features_of_pool(wildcards):
+    recipe = CONFIG.reward(wildcards.reward, wildcards.scale)
+    if recipe["variant"] != "bootstrap":
+        return []
+    return features_of(wildcards.scale, recipe["encoder"], f"samples/{wildcards.policy}/train")
+
+
+def images_of_pool(wildcards):
+    if CONFIG.reward(wildcards.reward, wildcards.scale)["variant"] != "bootstrap":
+        return []
+    return images_of(wildcards.scale, f"samples/{wildcards.policy}/train")
+
+
+def reward_options(wildcards):
+    recipe = CONFIG.reward(wildcards.reward, wildcards.scale)
+    bootstrap = {"bootstrap_positives": recipe["bootstrap"]["num_positives"], "bootstrap_negatives": recipe["bootstrap"]["num_negatives"],
+                 "alpha": recipe["bootstrap"]["alpha"]}  # fmt: skip
+    plain = {name: recipe[name] for name in ("num_proxies", "num_negatives", "variant", "loss", "checkpoints", "dropout")}
+    return options({**plain, **bootstrap, **recipe["optimizer"], "seed": parse_policy(wildcards.policy).replicate})
+
+
+def features_to_score(wildcards):
+    encoder = CONFIG.reward(wildcards.reward, wildcards.scale)["encoder"]
+    return features_of(wildcards.scale, encoder, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
+
+
+def images_to_score(wildcards):
+    return images_of(wildcards.scale, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
+
+
+rule train_reward:
+    """Train R_t on proxy images and images by G_(t-1), from cached features (arXiv 2506.13846, Sec. 3.2)."""
+    input:
+        proxies=features_of_proxies,
+        negatives=features_of_negatives,
+        pool=features_of_pool,
+        pool_images=images_of_pool,
+    output:
+        head="results/{scale}rewards/{reward}/{policy}/head.safetensors",
+        history="results/{scale}rewards/{reward}/{policy}/history.json",
+    params:
+        options=reward_options,
+        pool=lambda wildcards, input: options({"pool": input.pool or None, "pool_images": input.pool_images or None}),
+        code=code_of("train_reward"),
+    log:
+        "results/{scale}logs/train_reward/{reward}.{policy}.log",
+    benchmark:
+        "results/{scale}benchmarks/train_reward/{reward}.{policy}.jsonl"
+    resources:
+        **resources_of("train_reward"),
+    conda:
+        "../envs/diffusion.yaml"
+    shell:
+        "python -m workflow_scripts.train_reward --proxies {input.proxies} --negatives {input.negatives} {params.pool:q} "
+        "{params.options:q} --out {output.head} --history {output.history} > {log} 2>&1"
+
+
+rule score_rewards:
+    """Rewards of all images of a prompt set, from cached features."""
+    input:
+        head="results/{scale}rewards/{reward}/{policy}/head.safetensors",
+        features=features_to_score,
+        images=images_to_score,
+    output:
+        "results/{scale}rewards/{reward}/{policy}/{prompt_set}.parquet",
+    params:
+        code=code_of("score_rewards"),
+    log:
+        "results/{scale}logs/score_rewards/{reward}.{policy}.{prompt_set}.log",
+    benchmark:
+        "results/{scale}benchmarks/score_rewards/{reward}.{policy}.{prompt_set}.jsonl"
+    resources:
+        **resources_of("score_rewards"),
+    conda:
+        "../envs/diffusion.yaml"
+    shell:
+        "python -m workflow_scripts.score_rewards --head {input.head} --features {input.features} --images {input.images} "
+        "--out {output} > {log} 2>&1"
+
+
+rule select_samples:
+    """The best and the worst of the first K samples of each prompt."""
+    input:
+        rewards="results/{scale}rewards/{reward}/{policy}/{prompt_set}.parquet",
+        prompts="results/{scale}prompts/{prompt_set}.parquet",
+    output:
+        "results/{scale}selections/{reward}/{policy}/{prompt_set}.k{candidates}.parquet",
+    params:
+        code=code_of("select_samples"),
+    log:
+        "results/{scale}logs/select_samples/{reward}.{policy}.{prompt_set}.k{candidates}.log",
+    benchmark:
+        "results/{scale}benchmarks/select_samples/{reward}.{policy}.{prompt_set}.k{candidates}.jsonl"
+    resources:
+        **resources_of("select_samples"),
+    conda:
+        "../envs/diffusion.yaml"
+    shell:
+        "python -m workflow_scripts.select_samples --rewards {input.rewards} --prompts {input.prompts} "
+        "--candidates {wildcards.candidates} --out {output} > {log} 2>&1"

@@ -1,0 +1,47 @@
+"""Images from policies."""
+
+
+def weights_of_policy(wildcards):
+    return policy_file(wildcards.scale, wildcards.policy)
+
+
+def sampling_options(wildcards, input):
+    scale, policy, prompt_set = wildcards.scale, wildcards.policy, wildcards.prompt_set
+    counts, size = CONFIG.scale(scale).counts, prompts_per_part(scale, policy, prompt_set)
+    first = int(wildcards.part) * size
+    return options(
+        {
+            "model": model_of(scale, policy),
+            "policy": input.policy or None,
+            "first_prompt": first,
+            "num_prompts": min(size, CONFIG.scale(scale).prompts[prompt_set] - first),
+            "samples_per_prompt": CONFIG.samples_per_prompt(policy, prompt_set, scale),
+            **sampling_seed(policy, prompt_set),
+            **CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"],
+            "batch_size": counts["sampling_batch_size"],
+            "images_per_shard": counts["images_per_shard"],
+            **hardware(scale),
+        }
+    )
+
+
+rule sample_images:
+    """Sample one part of a prompt set from a policy, shard by shard; a killed job keeps its finished shards."""
+    input:
+        prompts="results/{scale}prompts/{prompt_set}.parquet",
+        policy=weights_of_policy,
+    output:
+        "results/{scale}samples/{policy}/{prompt_set}/part{part}.json",
+    params:
+        options=sampling_options,
+        code=code_of("sample_images"),
+    log:
+        "results/{scale}logs/sample_images/{policy}.{prompt_set}.part{part}.log",
+    benchmark:
+        "results/{scale}benchmarks/sample_images/{policy}.{prompt_set}.part{part}.jsonl"
+    resources:
+        **resources_of("sample_images"),
+    conda:
+        "../envs/diffusion.yaml"
+    shell:
+        "python -m workflow_scripts.sample_images --prompts {input.prompts} {params.options:q} --out {output} > {log} 2>&1"

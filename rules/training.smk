@@ -1,0 +1,133 @@
+"""Post-training: examples encoded once, then SFT or Diffusion-DPO, round by round."""
+
+
+def images_of_selection(wildcards):
+    return images_of(wildcards.scale, f"samples/{wildcards.policy}/train")
+
+
+def model_of_policy(wildcards):
+    return model_of(wildcards.scale, wildcards.policy)
+
+
+def model_of_preferences(wildcards):
+    runs = [CONFIG.run(name, wildcards.scale) for name in CONFIG.runs(wildcards.scale)]
+    return registry_name(next(run["model"] for run in runs if run["data"] == "preferences"), wildcards.scale)
+
+
+def selection_option(wildcards, input):
+    return options({"selection": input.selection or None})
+
+
+def encoding_options(wildcards):
+    return options({"batch_size": CONFIG.scale(wildcards.scale).counts["sampling_batch_size"], **hardware(wildcards.scale)})
+
+
+def examples_of_round(wildcards):
+    """Pairs of the round: of a preference data set, or selected from the samples of the policy it starts from."""
+    run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    if run["data"] == "preferences":
+        return f"results/{wildcards.scale}latents/preferences.safetensors"
+    previous = CONFIG.previous(wildcards.policy, wildcards.scale)
+    return f"results/{wildcards.scale}latents/{run['reward']}/{previous}/train.k{run['candidates']}.safetensors"
+
+
+def previous_round(wildcards):
+    return policy_file(wildcards.scale, CONFIG.previous(wildcards.policy, wildcards.scale))
+
+
+def training_options(wildcards, input):
+    policy = parse_policy(wildcards.policy)
+    hyperparameters = dict(CONFIG.run(policy.name, wildcards.scale)["training"])
+    kept = {name: value for name, value in hyperparameters.items() if name not in ("latents", "random_flip")}
+    start = {"model": model_of(wildcards.scale, policy), "start": input.start or None}
+    return options({**start, **kept, "seed": 1000 * policy.replicate + policy.round})
+
+
+rule encode_latents:
+    """Latents of the selected images and embeddings of their prompts, once for every run that trains on them."""
+    input:
+        images=images_of_selection,
+        selection="results/{scale}selections/{reward}/{policy}/train.k{candidates}.parquet",
+    output:
+        "results/{scale}latents/{reward}/{policy}/train.k{candidates}.safetensors",
+    params:
+        model=model_of_policy,
+        selection=selection_option,
+        options=encoding_options,
+        code=code_of("encode_latents"),
+    log:
+        "results/{scale}logs/encode_latents/{reward}.{policy}.k{candidates}.log",
+    benchmark:
+        "results/{scale}benchmarks/encode_latents/{reward}.{policy}.k{candidates}.jsonl"
+    resources:
+        **resources_of("encode_latents"),
+    conda:
+        "../envs/diffusion.yaml"
+    shell:
+        "python -m workflow_scripts.encode_latents --model {params.model} --images {input.images} {params.selection:q} "
+        "{params.options:q} --out {output} > {log} 2>&1"
+
+
+use rule encode_latents as encode_preferences with:
+    input:
+        images="results/{scale}images/preferences/part0.json",
+        selection=[],
+    output:
+        "results/{scale}latents/preferences.safetensors",
+    params:
+        model=model_of_preferences,
+        selection=selection_option,
+        options=encoding_options,
+        code=code_of("encode_latents"),
+    log:
+        "results/{scale}logs/encode_latents/preferences.log",
+    benchmark:
+        "results/{scale}benchmarks/encode_latents/preferences.jsonl"
+
+
+rule train_sft:
+    """Fine-tune on the best images (arXiv 2506.13846, Sec. 3.3); interrupted, it continues from its state."""
+    input:
+        examples=examples_of_round,
+        start=previous_round,
+    output:
+        "results/{scale}policies/{policy}/policy.json",
+    wildcard_constraints:
+        policy=runs_with("sft"),
+    params:
+        options=training_options,
+        code=code_of("train_sft"),
+    log:
+        "results/{scale}logs/train_sft/{policy}.log",
+    benchmark:
+        "results/{scale}benchmarks/train_sft/{policy}.jsonl"
+    resources:
+        **resources_of("train_sft"),
+    conda:
+        "../envs/diffusion.yaml"
+    shell:
+        "python -m workflow_scripts.train_sft --examples {input.examples} {params.options:q} --out {output} > {log} 2>&1"
+
+
+rule train_dpo:
+    """Diffusion-DPO on best and worst images; round t starts from round t-1; interrupted, it continues from its state."""
+    input:
+        examples=examples_of_round,
+        start=previous_round,
+    output:
+        "results/{scale}policies/{policy}/policy.json",
+    wildcard_constraints:
+        policy=runs_with("dpo"),
+    params:
+        options=training_options,
+        code=code_of("train_dpo"),
+    log:
+        "results/{scale}logs/train_dpo/{policy}.log",
+    benchmark:
+        "results/{scale}benchmarks/train_dpo/{policy}.jsonl"
+    resources:
+        **resources_of("train_dpo"),
+    conda:
+        "../envs/diffusion.yaml"
+    shell:
+        "python -m workflow_scripts.train_dpo --examples {input.examples} {params.options:q} --out {output} > {log} 2>&1"

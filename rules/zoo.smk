@@ -1,0 +1,47 @@
+"""The tiny zoo: small models of the true classes, trained from the tiny world alone.
+
+The trained zoo is shipped under resources/zoo; these rules make it again under results/zoo, beside it.
+"""
+
+# model -> what it starts from, optimiser steps and images (or comparisons) per step
+ZOO = {
+    "tokenizer": ([], 0, 0),
+    "vae": ([], 8000, 10),
+    "sd15": (["vae", "tokenizer"], 20000, 32),
+    "clip": (["tokenizer"], 900, 128),
+    "pickscore": (["clip"], 400, 64),
+    "hps": (["clip"], 400, 64),
+    "imagereward": (["tokenizer"], 1500, 64),
+    "extractor": ([], 1500, 64),
+}
+
+
+def zoo_starts_from(wildcards):
+    return [f"results/zoo/{model}/measured.json" for model in ZOO[wildcards.model][0]]
+
+
+def zoo_options(wildcards):
+    _, steps, batch = ZOO[wildcards.model]
+    return options({"steps": steps or None, "batch": batch or None})
+
+
+rule train_zoo:
+    """Train one model of the tiny zoo."""
+    input:
+        zoo_starts_from,
+    output:
+        "results/zoo/{model}/measured.json",
+    wildcard_constraints:
+        model="|".join(ZOO),
+    params:
+        options=zoo_options,
+        code=code_of("train_zoo"),
+    log:
+        "results/zoo/logs/{model}.log",
+    resources:
+        mem_mb=3_000,
+        runtime=240,
+    conda:
+        "../envs/diffusion.yaml"
+    shell:
+        "python -m workflow_scripts.train_zoo --model {wildcards.model} --zoo results/zoo {params.options:q} > {log} 2>&1"

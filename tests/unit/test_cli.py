@@ -1,0 +1,120 @@
+"""How a command line ends, and what it prints while it works."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from workflow_scripts.lib import cli
+from workflow_scripts.lib import progress as progress_module
+from workflow_scripts.lib.progress import progress
+
+SCRIPT = """
+import errno, os, signal, sys, time
+from workflow_scripts.lib.cli import run
+from workflow_scripts.lib.errors import UserError
+
+def main():
+    {body}
+
+run(main)
+"""
+
+TRY_FINALLY = """try:
+        {}
+    finally:
+        {}"""
+
+
+def run_script(body):
+    return subprocess.run([sys.executable, "-c", SCRIPT.format(body=body)], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "stderr"),
+    [
+        ("print('fine')", 0, ""),
+        ("raise UserError('no such run\\n  known: dino')", 2, "error: no such run known: dino\n"),
+        ("raise KeyboardInterrupt", 130, ""),
+        ("sys.exit(3)", 3, ""),
+    ],
+)
+def test_exit_status_and_message(body, status, stderr):
+    done = run_script(body)
+    assert (done.returncode, done.stderr) == (status, stderr)
+
+
+def test_a_full_disk_is_one_line_that_names_the_folder(tmp_path):
+    done = run_script(f"raise OSError(errno.ENOSPC, 'No space left on device', {str(tmp_path / 'a')!r})")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: the disk or your quota is full: {tmp_path} has ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_defect_keeps_its_traceback():
+    done = run_script("raise ValueError('ours')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "ValueError: ours" in done.stderr
+
+
+def test_sigterm_runs_the_finally_blocks_and_ends_promptly():
+    body = TRY_FINALLY.format("print('ready', flush=True); time.sleep(60)", "print('tidied')")
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT.format(body=body)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    start = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20)[0] == "tidied\n"
+    assert process.returncode == 143
+    assert time.monotonic() - start < 10
+
+
+def test_a_second_sigterm_ends_what_does_not_want_to_end():
+    terminate = "os.kill(os.getpid(), signal.SIGTERM)"
+    assert run_script(TRY_FINALLY.format(terminate, terminate)).returncode == -signal.SIGTERM
+
+
+def test_the_parser_takes_the_first_line_and_refuses_abbreviations(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/train_reward.py"])
+    parser = cli.parser("Train a head.\n\nAt length.")
+    parser.add_argument("--steps", type=int, default=7, help="updates")
+    usage = parser.format_help()
+    assert "python -m workflow_scripts.train_reward" in usage and "Train a head." in usage and "At length" not in usage
+    assert "(default: 7)" in usage
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--step", "3"])
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_a_command_line_is_light():
+    code = "import sys, workflow_scripts.lib.cli; print({'torch', 'numpy', 'pandas', 'tqdm'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_progress_in_a_log_is_a_line_now_and_then(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: float(next(clock)))
+    assert list(progress(range(7), desc="sampling")) == list(range(7))
+    assert capsys.readouterr().err.splitlines() == [
+        "sampling: 3/7 (43%), 10.0 s each, 0:00:40 left",
+        "sampling: 6/7 (86%), 10.0 s each, 0:00:10 left",
+    ]
+
+
+def test_progress_without_a_total(monkeypatch, capsys):
+    clock = iter([0.0, 31.0, 32.0])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    assert list(progress(iter("ab"), desc="reading")) == ["a", "b"]
+    assert capsys.readouterr().err == "reading: 1, 31.0 s each\n"
+
+
+def test_short_loops_print_nothing(capsys):
+    assert list(progress([1, 2, 3], 3, "quick")) == [1, 2, 3]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert list(progress([1, 2, 3], desc="drawing")) == [1, 2, 3]
+    assert "drawing: 100%" in capsys.readouterr().err

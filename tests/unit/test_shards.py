@@ -1,0 +1,480 @@
+"""Shards are whole or absent, the same for the same images, and damage is found and named."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.shards import (
+    Collection,
+    ImageRecord,
+    Part,
+    ShardWriter,
+    committed,
+    decode,
+    encode,
+    key_of,
+    write_part,
+)
+from workflow_scripts.lib.shards.direct import CHUNK, DirectWriter
+from workflow_scripts.lib.shards.layout import crc32, tar_header
+
+FINGERPRINT = "f00d"
+
+
+def image_of(prompt_id, k, size=(12, 20)):
+    return np.random.default_rng([prompt_id, k]).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def record_of(prompt_id, k):
+    return ImageRecord(key_of(prompt_id, k), image_of(prompt_id, k), prompt_id, k, f"prompt «{prompt_id}»", 2**62 + k)
+
+
+def write_shard(folder, name, prompt_ids, latents=None, ks=2):
+    with ShardWriter(folder, name, FINGERPRINT) as writer:
+        for prompt_id in prompt_ids:
+            for k in range(ks):
+                writer.add(record_of(prompt_id, k), None if latents is None else latents(prompt_id, k))
+        return writer.commit()
+
+
+@pytest.fixture
+def part(tmp_path):
+    shards = [write_shard(tmp_path, "part0.0000", [0, 1]), write_shard(tmp_path, "part0.0001", [2])]
+    write_part(tmp_path / "part0.json", shards, FINGERPRINT, policy="sd15", round=3)
+    return tmp_path / "part0.json"
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+# images
+
+
+def test_encoding_is_lossless_and_takes_pil_and_arrays():
+    array = image_of(0, 0)
+    data = encode(array)
+    assert data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8L"
+    assert np.array_equal(decode(data), array) and decode(data).dtype == np.uint8
+    assert encode(Image.fromarray(array)) == data
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        Image.new("L", (4, 4)),
+    ],
+)
+def test_what_is_not_rgb_of_8_bit_is_refused(image):
+    with pytest.raises(ValueError, match="an image must be"):
+        encode(image)
+
+
+def test_keys_sort_by_prompt_and_number():
+    assert key_of(7, 3) == "000007-03"
+    assert sorted([key_of(10, 0), key_of(9, 11), key_of(9, 2)]) == [key_of(9, 2), key_of(9, 11), key_of(10, 0)]
+
+
+# what is written
+
+
+def test_a_part_gives_back_what_was_written(part):
+    opened = Part(part)
+    assert (opened.count, opened.fingerprint, opened.about) == (6, FINGERPRINT, {"policy": "sd15", "round": 3})
+    wanted = [(prompt_id, k) for prompt_id in range(3) for k in range(2)]
+    for (row, image), (prompt_id, k) in zip(opened.images(), wanted, strict=True):
+        assert np.array_equal(image, image_of(prompt_id, k))
+        found = (row.key, row.prompt_id, row.k, row.prompt, row.seed)
+        assert found == (key_of(prompt_id, k), prompt_id, k, f"prompt «{prompt_id}»", 2**62 + k)
+        assert type(row.seed) is int and type(row.key) is str
+
+
+def test_the_index_is_a_data_frame_over_all_shards(part):
+    index = Part(part).index()
+    assert list(index["key"]) == [key_of(prompt_id, k) for prompt_id in range(3) for k in range(2)]
+    assert list(index["shard"]) == [0, 0, 0, 0, 1, 1] and list(index["row"]) == [0, 1, 2, 3, 0, 1]
+    index["k"] = 99
+    assert list(Part(part).index()["k"]) == [0, 1] * 3
+
+
+def test_keys_choose_images_in_their_own_order(part):
+    keys = [key_of(2, 1), key_of(0, 0), key_of(2, 0), key_of(0, 0)]
+    chosen = list(Part(part).images(keys))
+    assert [row.key for row, _ in chosen] == keys
+    assert np.array_equal(chosen[0][1], image_of(2, 1)) and np.array_equal(chosen[1][1], image_of(0, 0))
+    assert list(Part(part).images([])) == []
+
+
+def test_a_key_that_is_not_there_is_named(part):
+    with pytest.raises(UserError, match=rf"1 of 2 images, the first 000009-00, are not in {part}"):
+        list(Part(part).images([key_of(0, 0), key_of(9, 0)]))
+
+
+def test_a_collection_is_its_parts_in_order(part, tmp_path):
+    write_part(tmp_path / "part1.json", [write_shard(tmp_path, "part1.0000", [7])], FINGERPRINT)
+    collection = Collection([tmp_path / "part1.json", part])
+    assert collection.count == 8
+    assert [row.prompt_id for row, _ in collection.images()] == [7, 7, 0, 0, 1, 1, 2, 2]
+    assert next(collection.images([key_of(2, 1)]))[0].shard == 2
+    with pytest.raises(UserError, match="more than once"):
+        Collection([part, part]).index()
+    assert Collection([]).count == 0 and list(Collection([]).images()) == []
+
+
+def test_the_tar_is_an_ordinary_one(part):
+    with tarfile.open(part.parent / "part0.0000.tar") as archive:
+        members = archive.getmembers()
+        assert [member.name for member in members] == [f"{key_of(p, k)}.webp" for p in range(2) for k in range(2)]
+        assert all(member.mtime == member.uid == 0 and member.mode == 0o644 and member.isfile() for member in members)
+        assert np.array_equal(decode(archive.extractfile(members[3]).read()), image_of(1, 1))
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 300_000, 8**11 - 1])
+def test_headers_are_those_of_tarfile(size):
+    info = tarfile.TarInfo("000123-04.webp")
+    info.size = size
+    assert tar_header(info.name, size) == info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def test_the_same_images_make_the_same_bytes(tmp_path):
+    latents = lambda prompt_id, k: np.full((4, 2, 3), prompt_id + k, np.float32)
+    one, other = (write_shard(tmp_path / name, "s", [0, 1], latents) for name in ("one", "other"))
+    assert one == other
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_an_entry_describes_its_shard(tmp_path):
+    entry = write_shard(tmp_path, "s", [0])
+    assert entry == {
+        "name": "s",
+        "images": 2,
+        "bytes": (tmp_path / "s.tar").stat().st_size,
+        "latents_bytes": 0,
+        "fingerprint": FINGERPRINT,
+        "sha256": hashlib.sha256((tmp_path / "s.parquet").read_bytes()).hexdigest(),
+    }
+    assert sorted(contents(tmp_path)) == ["s.parquet", "s.tar"]
+
+
+def test_compressed_images_can_be_passed_on(part, tmp_path):
+    best = [key_of(2, 0), key_of(0, 1)]
+    with ShardWriter(tmp_path / "best", "s", FINGERPRINT) as writer:
+        for row, data in Part(part).encoded(best):
+            writer.add_encoded(ImageRecord(row.key, None, row.prompt_id, row.k, row.prompt, row.seed), data)
+        write_part(tmp_path / "best" / "part0.json", [writer.commit()], FINGERPRINT)
+    copied = [(row.key, image) for row, image in Part(tmp_path / "best" / "part0.json").images()]
+    assert [key for key, _ in copied] == best
+    assert np.array_equal(copied[1][1], image_of(0, 1))
+
+
+def test_mistakes_of_the_caller_are_refused(tmp_path):
+    with ShardWriter(tmp_path, "s", FINGERPRINT) as writer:
+        writer.add(record_of(0, 0))
+        with pytest.raises(ValueError, match="already in shard"):
+            writer.add(record_of(0, 0))
+        with pytest.raises(ValueError, match="either all images have latents or none"):
+            writer.add(record_of(0, 1), np.zeros((4, 2, 2)))
+        with pytest.raises(ValueError, match="cannot name"):
+            writer.add(ImageRecord("../../x", image_of(0, 0), 0, 0, "", 0))
+    with pytest.raises(ValueError, match="cannot name"):
+        ShardWriter(tmp_path, "../s", FINGERPRINT)
+
+
+def test_an_uncommitted_shard_leaves_nothing(tmp_path):
+    with pytest.raises(KeyError), ShardWriter(tmp_path, "s", FINGERPRINT) as writer:
+        writer.add(record_of(0, 0))
+        raise KeyError
+    with ShardWriter(tmp_path, "s", FINGERPRINT) as writer:
+        writer.add(record_of(0, 0))
+    assert contents(tmp_path) == {}
+
+
+# latents
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((4, 2, 3), "float32"), ((4, 2, 3), "float16"), ((2, 2, 2), "bfloat16"), ((3, 5, 2, 2), "float32")],
+)
+def test_latents_round_trip(tmp_path, shape, dtype):
+    import torch
+
+    made = lambda prompt_id, k: torch.full(shape, 10 * prompt_id + k + 0.1, dtype=getattr(torch, dtype))
+    shards = [write_shard(tmp_path, "a", [0, 1], made), write_shard(tmp_path, "b", [2], made)]
+    write_part(tmp_path / "part0.json", shards, FINGERPRINT)
+    opened = Part(tmp_path / "part0.json")
+    everything = torch.stack([made(prompt_id, k) for prompt_id in range(3) for k in range(2)])
+    assert torch.equal(opened.latents(), everything) and opened.latents().dtype == everything.dtype
+    assert torch.equal(opened.latents([key_of(2, 1), key_of(0, 0)]), everything[[5, 0]])
+    assert opened.latents([]).shape[0] == 0
+
+
+def test_latents_are_copied_when_added(tmp_path):
+    import torch
+
+    buffer = torch.zeros(4, 2, 2)
+    with ShardWriter(tmp_path, "s", FINGERPRINT) as writer:
+        for k in range(3):
+            writer.add(record_of(0, k), buffer.fill_(k))
+        write_part(tmp_path / "part0.json", [writer.commit()], FINGERPRINT)
+    assert Part(tmp_path / "part0.json").latents()[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_latents_of_other_shape_are_refused(tmp_path):
+    with ShardWriter(tmp_path, "s", FINGERPRINT) as writer:
+        writer.add(record_of(0, 0), np.zeros((4, 2, 2), np.float32))
+        with pytest.raises(ValueError, match="one type and one shape"):
+            writer.add(record_of(0, 1), np.zeros((4, 2, 3), np.float32))
+        with pytest.raises(ValueError, match="one type and one shape"):
+            writer.add(record_of(0, 1), np.zeros((4, 2, 2), np.float64))
+        writer.add(record_of(0, 1), np.ones((4, 2, 2), np.float32))
+        assert writer.commit()["images"] == 2
+
+
+def test_a_part_without_latents_says_so(part):
+    with pytest.raises(UserError, match="keeps no latents"):
+        Part(part).latents()
+
+
+# committed, or made anew
+
+
+def test_a_whole_shard_is_not_made_again(tmp_path):
+    entry = write_shard(tmp_path, "s", [0], lambda prompt_id, k: np.zeros((4, 2, 2), np.float32))
+    assert committed(tmp_path, "s", FINGERPRINT) == entry
+    assert committed(tmp_path, "s", "another") is None
+    assert committed(tmp_path, "t", FINGERPRINT) is None
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".parquet", ".latents.safetensors"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing"])
+def test_a_shard_that_is_not_whole_counts_as_absent(tmp_path, suffix, damage):
+    write_shard(tmp_path, "s", [0], lambda prompt_id, k: np.zeros((4, 2, 2), np.float32))
+    file = tmp_path / f"s{suffix}"
+    os.truncate(file, {"truncated": file.stat().st_size - 1}.get(damage, 0))
+    if damage == "missing":
+        file.unlink()
+    assert committed(tmp_path, "s", FINGERPRINT) is None
+
+
+def test_a_shard_of_another_fingerprint_is_replaced(tmp_path):
+    write_shard(tmp_path, "s", [0, 1], lambda prompt_id, k: np.zeros((4, 2, 2), np.float32))
+    with ShardWriter(tmp_path, "s", "new") as writer:
+        writer.add(record_of(5, 0))
+        entry = writer.commit()
+    assert entry["images"] == 1 and committed(tmp_path, "s", "new") == entry
+    assert sorted(contents(tmp_path)) == ["s.parquet", "s.tar"]
+
+
+def test_a_commit_that_fails_leaves_no_shard_of_either_kind(tmp_path, monkeypatch):
+    write_shard(tmp_path, "s", [0])
+    with ShardWriter(tmp_path, "s", "new") as writer:
+        writer.add(record_of(5, 0))
+        real, calls = os.fsync, []
+
+        def full_at_the_index(descriptor):
+            calls.append(descriptor)
+            if len(calls) == 3:  # tar, its folder, then the index
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fsync", full_at_the_index)
+        with pytest.raises(UserError, match="quota is full"):
+            writer.commit()
+    assert committed(tmp_path, "s", FINGERPRINT) is None and committed(tmp_path, "s", "new") is None
+    monkeypatch.setattr(os, "fsync", real)
+    assert write_shard(tmp_path, "s", [0]) == committed(tmp_path, "s", FINGERPRINT)
+
+
+WRITER = """
+import sys, pathlib, time
+sys.path.insert(0, {tests!r})
+from test_shards import *
+folder, stop = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+for number in range(2):
+    name = f"part0.{{number:04d}}"
+    if committed(folder, name, FINGERPRINT):
+        print("kept", name, flush=True)
+        continue
+    with ShardWriter(folder, name, FINGERPRINT) as writer:
+        for k in range(20):
+            if number == 1 and k == stop:
+                print("between images", flush=True)
+                time.sleep(60)
+            writer.add(record_of(number, k))
+        writer.commit()
+"""
+
+
+def test_kill_9_between_two_images_costs_one_shard(tmp_path):
+    command = [sys.executable, "-c", WRITER.format(tests=os.path.dirname(__file__)), str(tmp_path / "killed")]
+    killed = subprocess.Popen([*command, "10"], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout.readline() == "between images\n"
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    killed.stdout.close()
+    assert len(contents(tmp_path / "killed")) == 3  # a whole shard, and the temporary file of the other
+    assert committed(tmp_path / "killed", "part0.0000", FINGERPRINT)
+    assert committed(tmp_path / "killed", "part0.0001", FINGERPRINT) is None
+
+    write_shard(tmp_path / "killed", "part0.0001", [1], ks=20)
+    for number in range(2):
+        write_shard(tmp_path / "unbroken", f"part0.{number:04d}", [number], ks=20)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "unbroken")
+
+
+# damage
+
+
+def flip(file, position):
+    data = bytearray(file.read_bytes())
+    data[position] ^= 1
+    file.write_bytes(data)
+
+
+def test_a_flipped_bit_in_an_image_is_found_and_named(part):
+    tar = part.parent / "part0.0001.tar"
+    offset = Part(part).index().query("key == '000002-01'")["offset"].item()
+    flip(tar, offset + 40)
+    reading = Part(part).images()
+    assert len([next(reading) for _ in range(5)]) == 5
+    cure = re.escape(f"{tar} is damaged at image 000002-01; delete it and run the same command again, only this shard")
+    with pytest.raises(UserError, match=f"{cure}.*rm -f '{tar}' '{part}'"):
+        next(reading)
+
+
+def test_the_cure_works(part):
+    before = contents(part.parent)
+    tar = part.parent / "part0.0001.tar"
+    tar.unlink(), part.unlink()
+    assert (
+        committed(part.parent, "part0.0000", FINGERPRINT) and committed(part.parent, "part0.0001", FINGERPRINT) is None
+    )
+    shards = [committed(part.parent, "part0.0000", FINGERPRINT), write_shard(part.parent, "part0.0001", [2])]
+    write_part(part, shards, FINGERPRINT, policy="sd15", round=3)
+    assert contents(part.parent) == before
+
+
+def test_a_truncated_tar_is_found_on_opening(part):
+    tar = part.parent / "part0.0000.tar"
+    os.truncate(tar, tar.stat().st_size - 100)
+    with pytest.raises(UserError, match=rf"{tar} has [\d,]+ bytes instead of [\d,]+; delete it"):
+        Part(part)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".parquet"])
+def test_a_missing_file_is_found_on_opening(part, suffix):
+    file = part.parent / f"part0.0001{suffix}"
+    file.unlink()
+    with pytest.raises(UserError, match=f"{file} is missing; delete it and run"):
+        Part(part)
+
+
+def test_an_index_that_was_changed_is_not_believed(part):
+    file = part.parent / "part0.0000.parquet"
+    flip(file, 60)
+    with pytest.raises(UserError, match=f"{file} is not the index that part0.json lists"):
+        Part(part).index()
+
+
+def test_damaged_latents_are_found(tmp_path):
+    made = lambda prompt_id, k: np.full((4, 2, 2), k, np.float32)
+    write_part(tmp_path / "part0.json", [write_shard(tmp_path, "s", [0], made)], FINGERPRINT)
+    file = tmp_path / "s.latents.safetensors"
+    flip(file, -1)
+    opened = Part(tmp_path / "part0.json")
+    assert opened.latents([key_of(0, 0)]).shape == (1, 4, 2, 2)
+    with pytest.raises(UserError, match=f"{file} is damaged at image 000000-01"):
+        opened.latents()
+    flip(file, 0)
+    with pytest.raises(UserError, match=f"{file} cannot be read"):
+        opened.latents()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b", "..", "", 7, None])
+def test_a_part_cannot_point_out_of_its_folder(part, name):
+    content = json.loads(part.read_text())
+    content["shards"][0]["name"] = name
+    part.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"{part} does not list the shards of a part"):
+        Part(part)
+
+
+@pytest.mark.parametrize("change", [{"images": 7}, {"shards": [{}]}, {"shards": None}, {"shards": ["x"]}])
+def test_a_part_that_contradicts_itself_is_refused(part, change):
+    part.write_text(json.dumps({**json.loads(part.read_text()), **change}))
+    with pytest.raises(UserError, match="does not list the shards of a part"):
+        Part(part)
+    part.write_text("[]")
+    with pytest.raises(UserError, match="does not list the shards of a part"):
+        Part(part)
+
+
+# the file underneath
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_bytes_arrive_in_order_past_the_cache_or_through_it(tmp_path, monkeypatch, direct):
+    if not direct:
+        monkeypatch.delattr(os, "O_DIRECT", raising=False)
+    pieces = [os.urandom(size) for size in (0, 1, 511, CHUNK - 600, 100, 3 * CHUNK + 17, CHUNK, 5)]
+    writer = DirectWriter(tmp_path / "a")
+    for piece in pieces:
+        writer.write(piece)
+    writer.finish()
+    written = (tmp_path / "a").read_bytes()
+    whole = b"".join(pieces)
+    assert written[: len(whole)] == whole
+    assert len(written) == writer.size == -(-len(whole) // 4096) * 4096 and not any(written[len(whole) :])
+
+
+def test_a_file_system_that_refuses_direct_writing_is_written_ordinarily(tmp_path, monkeypatch):
+    writer, real, refused = DirectWriter(tmp_path / "a"), os.write, []
+
+    def refuse_once(descriptor, data):
+        if not refused:
+            refused.append(True)
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(descriptor, data[:3000])  # and takes less than it was given
+
+    monkeypatch.setattr(os, "write", refuse_once)
+    writer.write(b"x" * 5000)
+    if not hasattr(os, "O_DIRECT"):
+        pytest.skip("this system writes ordinarily anyway")
+    writer.finish()
+    assert refused and (tmp_path / "a").read_bytes() == b"x" * 5000 + bytes(2 * 4096 - 5000)
+
+
+def test_the_memory_of_a_writer_does_not_grow_with_its_images(tmp_path):
+    def peak(images):
+        data = os.urandom(20_000)
+        tracemalloc.start()
+        with ShardWriter(tmp_path, f"s{images}", FINGERPRINT) as writer:
+            for k in range(images):
+                writer.add_encoded(ImageRecord(key_of(k, 0), None, k, 0, "prompt", k), bytes(data))
+            most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(1000) - peak(100) < 900 * 1500  # the index: less than 1.5 kB an image, of 20 kB
+
+
+def test_checksums_are_those_of_zlib():
+    import zlib
+
+    assert crc32(b"abc" * 1000) == zlib.crc32(b"abc" * 1000)

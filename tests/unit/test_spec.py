@@ -1,0 +1,288 @@
+"""The configuration layer: what it resolves to, what it says of every number, and that its page is in step."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.spec import Policy, load_config, parse_policy, reference
+from workflow_scripts.lib.spec.leaves import leaves, lift, plain
+from workflow_scripts.lib.spec.loading import Document, load_document
+from workflow_scripts.lib.spec.policies import POLICY, SELECTION
+from workflow_scripts.lib.spec.problems import Problems
+from workflow_scripts.lib.spec.runs import Changes, Recipes
+from workflow_scripts.lib.spec.scales import prefix_of, scale_of
+from workflow_scripts.lib.spec.tables import expectations
+from workflow_scripts.lib.spec.validation import Schemas
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "config"
+SCALES = ("tiny", "pilot", "paper")
+
+
+@pytest.fixture(scope="module")
+def config():
+    return load_config(CONFIG)
+
+
+# What it resolves to
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_recipe_of_every_scale_resolves_to_plain_values(config, scale):
+    for name in config.runs(scale):
+        assert all(not isinstance(value, dict) for value in config.run(name, scale)["training"].values())
+    assert config.reward("ganrm", scale)["variant"] == "bootstrap"
+    assert {"sd15_sft", "sd15_dpo"} <= set(config.runs(scale))
+
+
+def test_paper_scale_is_the_papers(config):
+    run = config.run("sd15_dpo", "paper")
+    assert (run["rounds"], run["candidates"], run["objective"], run["training"]["beta"]) == (3, 10, "dpo", 5000)
+    assert run["training"]["learning_rate"] == pytest.approx(1.6e-7)
+    assert config.run("sd15_sft", "paper")["training"]["learning_rate"] == 1e-5
+    assert "beta" not in config.run("sd15_sft", "paper")["training"]
+    assert config.scale("paper").prompts == {"train": 20000, "negatives": 500, "eval": 1000}
+    assert config.reward("ganrm", "paper")["num_proxies"] == config.reward("ganrm", "paper")["num_negatives"] == 500
+    assert config.reward("ganrm", "paper")["bootstrap"]["alpha"] is None
+
+
+def leaf(value: object) -> dict:
+    return {"value": value, "quoted": "Sec. 1"}
+
+
+@pytest.fixture
+def family() -> Recipes:
+    """A root, its child and its grandchild, and an unrelated recipe."""
+    entries = {
+        "root": {"abstract": True, "model": "sd15", "rounds": leaf(1), "training": {"a": leaf(1)}},
+        "child": {"parent": "root", "training": {"b": leaf(2)}},
+        "grandchild": {"parent": "child", "rounds": leaf(3), "training": {"a": leaf(4)}},
+        "other": {"rounds": leaf(1)},
+    }
+    recipes = Recipes("run")
+    recipes.add_all(Document("x.yaml", {"runs": entries}, {(): 1}), Problems())
+    recipes.link(Problems())
+    return recipes
+
+
+def test_children_state_differences(family):
+    assert plain(family.resolve("child")) == {"model": "sd15", "rounds": 1, "training": {"a": 1, "b": 2}}
+    assert plain(family.resolve("grandchild")) == {"model": "sd15", "rounds": 3, "training": {"a": 4, "b": 2}}
+    assert family.concrete() == ["child", "grandchild", "other"]
+
+
+def test_overrides_reach_all_recipes_that_state_the_key_then_named_ones_and_their_descendants(family):
+    def stated(tree: dict) -> dict:
+        return lift(Document("y.yaml", tree, {(): 1}))
+
+    everywhere = stated({"rounds": leaf(10), "training": {"b": leaf(20)}})
+    named = {"child": stated({"rounds": leaf(30)}), "grandchild": stated({"training": {"a": leaf(40)}})}
+    changes = Changes(everywhere, named)
+    assert plain(family.resolve("child", changes)) == {"model": "sd15", "rounds": 30, "training": {"a": 1, "b": 20}}
+    grandchild = family.resolve("grandchild", changes)
+    assert plain(grandchild) == {"model": "sd15", "rounds": 30, "training": {"a": 40, "b": 20}}
+    assert (grandchild["rounds"].kind, grandchild["rounds"].replaces.value) == ("scale", 3)
+    assert plain(family.resolve("other", changes)) == {"rounds": 10}
+
+
+def test_resolved_values_are_copies(config):
+    config.run("sd15_dpo", "tiny")["training"]["beta"] = -1
+    config.model("sd15", "tiny")["sampling"]["height"] = -1
+    assert config.run("sd15_dpo", "tiny")["training"]["beta"] > 0
+    assert config.model("sd15", "tiny")["sampling"]["height"] > 0
+
+
+def test_yaml_numbers_and_words(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: 1e-4\nb: no\nc: 20_000\nd: null\ne: true\nf: -0.5\ng: 10:30\nh: '1'\ni: 010\n")
+    assert load_document(tmp_path / "a.yaml").data == {
+        "a": 1e-4, "b": "no", "c": 20000, "d": None, "e": True, "f": -0.5, "g": "10:30", "h": "1", "i": "010",
+    }  # fmt: skip
+
+
+def test_a_model_of_the_scale_wins_over_a_run_of_its_name(config):
+    assert config.is_model("sd15_diffusiondpo", "paper") and not config.is_model("sd15_diffusiondpo", "tiny")
+    assert "sd15_diffusiondpo" in config.runs("tiny") and "sd15_diffusiondpo" not in config.runs("paper")
+    assert not config.is_model("clip_tokens", "tiny")
+    assert ("sd15_diffusiondpo", "first") in config.table_candidates("ganrm_tab1", "paper")
+    assert ("sd15_diffusiondpo.r1", "first") in config.table_candidates("ganrm_tab1", "tiny")
+
+
+def test_an_entry_with_a_base_is_sampled_like_it(config):
+    ours = config.model("sd15_diffusiondpo", "paper")
+    assert (ours["name"], ours["base"], ours["source"]["subfolder"]) == ("sd15_diffusiondpo", "sd15", "unet")
+    assert ours["sampling"] == config.model("sd15", "paper")["sampling"]
+    assert ours["sampling"]["num_inference_steps"] == 50
+
+
+# Policies, selections, tables
+
+
+@pytest.mark.parametrize("text", ["sd15", "sd15@1", "sd15_dpo.r3", "sd15_dpo@12.r10"])
+def test_policies_round_trip(text):
+    assert str(parse_policy(text)) == text
+    assert re.fullmatch(POLICY, text)
+
+
+@pytest.mark.parametrize("text", ["", "SD15", "sd15@0", "sd15_dpo.r0", "sd15_dpo.r3@1", "sd15.best10", "sd15/x", "@1"])
+def test_what_is_no_policy_is_refused(text):
+    with pytest.raises(UserError, match="is not a policy"):
+        parse_policy(text)
+
+
+def test_previous_policies(config):
+    assert parse_policy("sd15_dpo@1.r3") == Policy("sd15_dpo", 1, 3)
+    assert str(config.previous("sd15_dpo@1.r3", "tiny/")) == "sd15_dpo@1.r2"
+    assert str(config.previous("sd15_dpo@1.r1", "tiny/")) == "sd15@1"
+    assert config.base_model("sd15_dpo@1.r1", "tiny") == config.base_model("sd15@1", "tiny") == "sd15"
+    with pytest.raises(UserError, match="nothing precedes"):
+        Policy("sd15").previous("sd15")
+
+
+def test_candidates_of_the_table(config):
+    assert config.table_candidates("ganrm_tab1", "tiny", replicate=2) == [
+        ("sd15@2", "first"),
+        ("sd15_diffusiondpo@2.r1", "first"),
+        ("sd15@2", "ganrm.best10"),
+        ("sd15_sft@2.r1", "first"),
+        ("sd15_dpo@2.r1", "first"),
+        ("sd15_dpo@2.r3", "first"),
+    ]
+
+
+def test_rounds_that_a_scale_does_not_run_are_left_empty_with_the_reason(config):
+    skipped = {row.row.row: row.skipped for row in config.table_rows("ganrm_tab1", "pilot") if row.skipped}
+    assert skipped == {"Ours-DPO": "scale pilot runs 1 round"}
+    assert ("sd15_dpo.r1", "first") in config.table_candidates("ganrm_tab1", "pilot")
+
+
+def test_candidates_of_the_figure(config):
+    candidates = config.table_candidates("ganrm_fig2", "paper")
+    assert candidates[:2] == [("sd15", "ganrm.rank1of10"), ("sd15", "ganrm.rank2of10")]
+    assert candidates[9:] == [("sd15", "ganrm.rank10of10"), ("sd15", "first"), ("sd15_diffusiondpo", "first")]
+    assert all(re.fullmatch(SELECTION, selection) for _, selection in candidates)
+
+
+def test_optional_columns_stand_only_where_the_metric_is_known(config):
+    names = {scale: [column.name for column in config.table_columns("ganrm_tab1", scale)] for scale in SCALES}
+    assert names["paper"] == names["pilot"] == ["fid", "imagereward", "pickscore", "hps", "clipscore"]
+    assert names["tiny"] == [*names["paper"], "scene_accuracy", "crispness"]
+    assert config.scale("tiny").metrics["fid"]["title"] == "FD (tiny extractor)"
+    assert config.scale("tiny").metrics["crispness"]["column"] == "crispness"
+
+
+def test_expected_signs_are_the_papers_own(config):
+    signs = {(one.row, one.column): (one.sign, one.source) for one in expectations(config.table("ganrm_tab1"))}
+    assert signs["Ours-RM@10", "fid"] == (-1, "paper")
+    assert signs["Ours-RM@10", "crispness"] == (1, "better")
+    assert signs["Ours-DPO (round 1)", "clipscore"] == (-1, "paper"), (
+        "the paper's round 1 lowers CLIPScore below the base's"
+    )
+    assert not [key for key in signs if key[0] == "Base-model"]
+
+
+def test_samples_per_prompt(config):
+    assert config.samples_per_prompt("sd15_dpo.r2", "train", "paper") == 10
+    assert config.samples_per_prompt("sd15", "negatives", "paper") == 1
+    assert config.samples_per_prompt("sd15@1", "eval", "paper") == 10, "RM@10 and Fig. 2 rank the base model's"
+    assert config.samples_per_prompt("sd15_dpo.r3", "eval", "paper") == 1
+
+
+def test_scales_in_paths(config):
+    assert [prefix_of(scale) for scale in SCALES] == ["tiny/", "pilot/", ""]
+    assert [scale_of(prefix) for prefix in ("tiny/", "pilot/", "")] == list(SCALES)
+    assert config.scale("").name == "paper"
+    with pytest.raises(UserError, match=r"unknown scale 'tinny'; known: .*Did you mean 'tiny'\?"):
+        config.scale("tinny")
+
+
+def test_replicates(config):
+    assert config.replicates("paper") == [0]
+    assert config.replicates("tiny") == config.scale("tiny").replicates
+    given = load_config(CONFIG, settings={**config.settings, "replicates": [4]})
+    assert given.replicates("paper") == [4]
+
+
+# The ledger
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_ledger_lists_every_leaf(config, scale):
+    rows = {(row.scope, row.key) for row in config.ledger(scale)}
+    for kind, names in (("run", config.runs(scale)), ("reward", config.rewards())):
+        for name in names:
+            for key, _ in leaves(config.resolved(kind, name, scale)):
+                assert (f"{kind} {name}", key) in rows
+    assert ("model sd15", "sampling.guidance_scale") in rows
+    assert (f"scale {scale}", "counts.samples_per_prompt") in rows
+
+
+def test_the_ledger_says_what_a_scale_replaced(config):
+    rows = {(row.scope, row.key): row for row in config.ledger("tiny")}
+    beta = rows["run sd15_dpo", "training.beta"]
+    assert (beta.kind, beta.value) == ("scale", config.run("sd15_dpo", "tiny")["training"]["beta"])
+    assert beta.replaces.startswith("5000 (assumed: launchers of DiffusionDPO")
+    assert re.search(r"config/scales/tiny.yaml:\d+$", beta.where)
+    quoted = rows["run sd15_dpo", "training.batch_size"]
+    assert (quoted.kind, quoted.text, quoted.replaces) == ("quoted", "Sec. 4.1", "")
+
+
+# The schemas and the page written from them
+
+
+def declared(schema: object, path: str = "") -> Iterator[tuple[str, dict, dict]]:
+    """(path, the schema that declares, the key's schema) of every key declared anywhere in a schema."""
+    if isinstance(schema, dict):
+        is_leaf = str(schema.get("$ref", "")).endswith(("leaf", "$defs/leaf"))
+        for key, inner in schema.get("properties", {}).items():
+            if not (is_leaf and key == "value"):
+                yield f"{path}.{key}", schema, inner
+        for key, inner in schema.items():
+            if key not in ("if", "then", "else", "allOf"):
+                yield from declared(inner, f"{path}.{key}")
+
+
+@pytest.mark.parametrize("file", sorted(CONFIG.glob("schemas/*.yaml")), ids=lambda file: file.stem)
+def test_every_key_has_a_description_and_unknown_keys_are_refused(file):
+    from jsonschema import Draft202012Validator
+
+    schema = load_document(file).data
+    Draft202012Validator.check_schema(schema)
+    for path, declaring, inner in declared(schema):
+        refinement = path.endswith(".properties.value") or path.endswith(".value") and "$ref" in declaring
+        assert refinement or inner.get("description"), f"{file.name}: {path} has no description"
+        assert refinement or declaring.get("additionalProperties") is False, (
+            f"{file.name}: {path} stands beside unknown keys"
+        )
+
+
+def test_config_schema_serves_snakemake_too():
+    from snakemake.utils import validate
+
+    assert "$ref" not in (CONFIG / "schemas/config.schema.yaml").read_text()
+    settings = load_document(CONFIG / "config.yaml").data
+    validate(settings, str(CONFIG / "schemas/config.schema.yaml"))
+    assert settings["scale"] == "tiny"
+
+
+def test_the_reference_page_is_in_step():
+    page = reference.reference_page(Schemas(CONFIG / "schemas"))
+    shipped = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    assert shipped == page, "run: python -m workflow_scripts.lib.spec.reference"
+    for schema in CONFIG.glob("schemas/*.yaml"):
+        for path, _, inner in declared(load_document(schema).data):
+            if "description" in inner and "hyperparameter" not in schema.name:
+                assert inner["description"].replace("|", "\\|") in page, f"{schema.name}: {path} is missing on the page"
+
+
+def test_loading_is_light():
+    heavy = "{'torch', 'pandas', 'numpy', 'snakemake', 'diffusers'}"
+    code = f"import sys\nfrom workflow_scripts.lib.spec import load_config\nload_config()\nprint({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,38 @@
+"""Bring a data set's images into shards: rendered, or read, cropped and resized to the generator's size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.lib.cli import parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of `import_images`."""
+    options = parser(__doc__)
+    options.add_argument("--dataset", required=True, help="name in config/data.yaml")
+    options.add_argument("--count", type=int, required=True, help="number of images (or pairs)")
+    options.add_argument("--size", type=int, required=True, help="height and width in pixels: those of the generator's images")
+    options.add_argument("--seed", type=int, default=0, help="of rendered scenes")
+    options.add_argument("--out", type=Path, required=True, help="part file (.json)")
+    args = options.parse_args(argv)
+
+    from workflow_scripts.lib.data.images import read_dataset
+    from workflow_scripts.lib.progress import progress
+    from workflow_scripts.lib.provenance import code_of, fingerprint
+    from workflow_scripts.lib.shards import ImageRecord, ShardWriter, key_of, write_part
+    from workflow_scripts.lib.spec import load_config
+
+    config = load_config()
+    source = {"name": args.dataset, **config.data.data[args.dataset]}
+    made_of = fingerprint(source=source, count=args.count, size=args.size, seed=args.seed, code=code_of("import_images"))
+    items = read_dataset(source, args.count, args.size, args.seed, Path(config.settings["data_folder"]))
+    with ShardWriter(args.out.parent, f"{args.out.stem}-shard00000", made_of) as writer:
+        for item in progress(items, args.count, "images"):
+            writer.add(ImageRecord(key_of(item.prompt_id, item.k), item.image, item.prompt_id, item.k, item.prompt, args.seed))
+        write_part(args.out, [writer.commit()], made_of, dataset=args.dataset)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""What comes from outside the models: prompts and images, rendered, from folders, or from public data sets."""

@@ -1,0 +1,89 @@
+"""Data sets of images: rendered scenes, or files of a folder or an archive, cropped and resized as one."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from ..seeds import seed_of
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image (H, W, 3) uint8 with what is known of it; `k` 0 is preferred to `k` 1 where a data set holds pairs."""
+
+    prompt_id: int
+    k: int
+    prompt: str
+    image: np.ndarray
+
+
+def read_dataset(source: dict, count: int, size: int, seed: int, data_folder: Path) -> Iterator[Item]:
+    """`count` images (or pairs) of a data set, size x size pixels; UserError when there are fewer or one cannot be read."""
+    if source["kind"] == "world":
+        yield from _world(source, count, seed)
+    elif source["kind"] == "folder":
+        yield from _folder(Path(source["path"]), count, size)
+    else:
+        yield from _archives([data_folder / source["hub"] / name for name in source["files"]], count, size)
+
+
+def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
+    from ..world.preferences import preferred_pair
+    from ..world.prompts import draw_scenes
+    from ..world.render import render, to_uint8
+
+    for i, scene in enumerate(draw_scenes(source["split"], count, seed, style=source["style"])):
+        rng = np.random.default_rng(seed_of("world", seed, source["split"], source["quality"], i))
+        images = preferred_pair(scene, rng) if source["quality"] == "pairs" else [render(scene, rng)]
+        for k, image in enumerate(images):
+            yield Item(i, k, scene.caption(), to_uint8(image))
+
+
+def _folder(folder: Path, count: int, size: int) -> Iterator[Item]:
+    if not folder.is_dir():
+        raise UserError(f"the image folder {folder} does not exist; make it and put images in, or correct `path` in config/data.yaml")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    _enough(len(paths), count, folder)
+    for i, path in enumerate(paths[:count]):
+        yield Item(i, 0, "", open_image(path.read_bytes(), size, str(path)))
+
+
+def _archives(archives: list[Path], count: int, size: int) -> Iterator[Item]:
+    done = 0
+    for path in archives:
+        if not path.exists():
+            raise UserError(f"{path} is missing; fetch the data set first: see docs/data.md")
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                if done < count and member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                    yield Item(done, 0, "", open_image(archive.extractfile(member).read(), size, f"{path}:{member.name}"))
+                    done += 1
+    _enough(done, count, archives[0].parent)
+
+
+def _enough(found: int, wanted: int, place: Path) -> None:
+    if found < wanted:
+        what = "is empty" if not found else f"holds {found} images"
+        raise UserError(f"{place} {what}, {wanted} are asked for; add images or lower `images` (and num_proxies) in the scale's file")
+
+
+def open_image(data: bytes, size: int, name: str) -> np.ndarray:
+    """Decode, resize the shorter side to `size` and crop the centre: (size, size, 3) uint8. A damaged file is a UserError."""
+    import io
+
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            return np.asarray(ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (size, size), Image.Resampling.BICUBIC))
+    except Exception as error:  # Pillow's plugins raise many kinds
+        raise UserError(f"{name} cannot be read as an image ({error}); remove or replace it") from error

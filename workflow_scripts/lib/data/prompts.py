@@ -1,0 +1,73 @@
+"""Prompt sets as Parquet files: prompt_id, prompt."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from ..seeds import seed_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Midjourney's parameters (`--ar 16:9 --v 5`) and image addresses are no part of a caption.
+FLAGS = re.compile(r"(^|\s)--?[a-z]+(\s+[\d:.]+)?(?=\s|$)|https?://\S+", re.IGNORECASE)
+
+
+def strip_flags(prompt: str) -> str:
+    """A prompt without generator flags and links, white space folded."""
+    return " ".join(FLAGS.sub(" ", prompt.replace("—", "--")).split())
+
+
+def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_folder: Path) -> pd.DataFrame:
+    """`count` different prompts of a set, in an order drawn by `seed`; UserError when the source has fewer."""
+    import pandas as pd
+
+    if source["kind"] == "world_prompts":
+        from ..world.prompts import draw_scenes
+
+        prompts = [scene.caption() for scene in draw_scenes(prompt_set, count, seed)]
+    else:
+        prompts = _shuffled(list(dict.fromkeys(_read(source, prompt_set, data_folder))), prompt_set, count, seed)
+    return pd.DataFrame({"prompt_id": range(count), "prompt": prompts})
+
+
+def _shuffled(prompts: list[str], prompt_set: str, count: int, seed: int) -> list[str]:
+    if len(prompts) < count:
+        raise UserError(
+            f"prompt set {prompt_set!r} wants {count} prompts, the source has {len(prompts)} different ones; add prompts or lower `prompts` in the scale's file"
+        )
+    # Ordered by a hash of the text: train and negatives of one source take disjoint ends of the same order.
+    ordered = sorted(prompts, key=lambda prompt: seed_of("prompts", seed, prompt))
+    return ordered[-count:] if prompt_set == "negatives" else ordered[:count]
+
+
+def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
+    if source["kind"] == "prompts_file":
+        path = Path(source["paths"][prompt_set])
+        lines = _lines(path)
+    else:
+        path = data_folder / source["hub"] / source["annotations"][prompt_set]
+        lines = (json.loads(line)[source["prompt_field"]] for line in _lines(path))
+    for line in lines:
+        prompt = strip_flags(line) if source.get("strip_flags") else line.strip()
+        if prompt:
+            yield prompt
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if not path.exists():
+        raise UserError(f"{path} is missing; put one prompt a line into it, or fetch the data set: see docs/data.md")
+    if path.suffix == ".tgz":
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isfile():
+                    yield from (line.decode() for line in archive.extractfile(member))
+    else:
+        with path.open(encoding="utf-8") as file:
+            yield from file

@@ -1,0 +1,1 @@
+"""Generators: loading a policy, sampling from it, and turning images and prompts into what training needs."""

@@ -1,0 +1,76 @@
+"""Latents and text embeddings of training examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..progress import progress
+from ..seeds import seed_of
+from ..shards import Collection, key_of
+from ..training.examples import Examples
+from .sampling import encode_prompts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from diffusers import DiffusionPipeline
+
+
+def pairs_of(collection: Collection, selection: Path | None) -> pd.DataFrame:
+    """Pairs to train on: columns prompt, best_key, worst_key; without a selection image 0 of a prompt against image 1."""
+    import pandas as pd
+
+    if selection is not None:
+        return pd.read_parquet(selection)
+    index = collection.index().drop_duplicates("prompt_id")
+    keys = {f"{name}_key": [key_of(i, k) for i in index["prompt_id"]] for k, name in enumerate(("best", "worst"))}
+    return pd.DataFrame({"prompt": list(index["prompt"]), **keys})
+
+
+def encode_examples(pipeline: DiffusionPipeline, collection: Collection, pairs: pd.DataFrame, latents: str, batch_size: int, seed: int) -> Examples:
+    """Latents of every image that a pair names, each encoded once, and embeddings of every prompt and of the empty one."""
+    keys = list(dict.fromkeys([*pairs["best_key"], *pairs["worst_key"]]))
+    found = collection.latents(keys) if latents == "sampler" else _encode_images(pipeline, collection, keys, batch_size, seed)
+    row = {key: i for i, key in enumerate(keys)}
+    best, worst = (found[[row[key] for key in pairs[column]]] for column in ("best_key", "worst_key"))
+    prompts = list(dict.fromkeys(pairs["prompt"]))
+    index = torch.tensor([1 + prompts.index(prompt) for prompt in pairs["prompt"]])
+    return Examples(best, worst, index, encode_texts(pipeline, ["", *prompts]))
+
+
+def encode_texts(pipeline: DiffusionPipeline, prompts: list[str], batch_size: int = 64) -> dict[str, Tensor]:
+    """Embeddings of prompts, as `Examples.embeddings`."""
+    batches = []
+    with torch.inference_mode():
+        for start in progress(range(0, len(prompts), batch_size), -(-len(prompts) // batch_size), "prompts"):
+            batches.append(encode_prompts(pipeline, prompts[start : start + batch_size], guided=False))
+    return {name: torch.cat([batch[name].float().cpu() for batch in batches]) for name in batches[0]}
+
+
+def _encode_images(pipeline: DiffusionPipeline, collection: Collection, keys: list[str], batch_size: int, seed: int) -> Tensor:
+    """Scaled posterior samples (N, C, h, w) float32, one per key; each key has its own noise."""
+    latents: dict[str, Tensor] = {}
+    batch: list[tuple[str, np.ndarray]] = []
+    for row, image in progress(collection.images(keys), len(keys), "latents"):
+        batch.append((row.key, image))
+        if len(batch) == batch_size:
+            latents |= _encode_batch(pipeline, batch, seed)
+            batch = []
+    if batch:
+        latents |= _encode_batch(pipeline, batch, seed)
+    return torch.stack([latents[key] for key in keys])
+
+
+def _encode_batch(pipeline: DiffusionPipeline, batch: list[tuple[str, np.ndarray]], seed: int) -> dict[str, Tensor]:
+    vae = pipeline.vae
+    with torch.inference_mode():
+        pixels = torch.stack([torch.from_numpy(image) for _, image in batch]).permute(0, 3, 1, 2)
+        posterior = vae.encode((pixels.to(vae.device, vae.dtype) / 127.5) - 1).latent_dist
+        mean, std = posterior.mean.float().cpu(), posterior.std.float().cpu()
+        noise = [torch.randn(mean.shape[1:], generator=torch.Generator().manual_seed(seed_of("vae", seed, key))) for key, _ in batch]
+        scaled = (mean + std * torch.stack(noise) - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
+    return {key: latent for (key, _), latent in zip(batch, scaled, strict=True)}

@@ -1,0 +1,60 @@
+"""Any diffusers pipeline by its registry name, with the weights of a trained policy in place of the model's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from ..files import read_json, sha256, write_json
+from ..models import resolve_folder
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import DiffusionPipeline
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def load_pipeline(entry: dict, entries: dict[str, dict], policy: Path | None, device: str, dtype: torch.dtype) -> DiffusionPipeline:
+    """Load a registry entry of kind pipeline, in eval mode and without a safety checker.
+
+    An entry with a `base` replaces that pipeline's UNet only; a `policy` file (train_sft, train_dpo) replaces it again.
+    """
+    import diffusers
+
+    folder = resolve_folder(entries[entry["base"]] if entry.get("base") else entry)
+    extra = {"safety_checker": None, "requires_safety_checker": False} if entry["class"] == "StableDiffusionPipeline" else {}
+    pipeline = getattr(diffusers, entry["class"]).from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **extra)
+    if entry.get("base"):
+        pipeline.unet = _load_unet(pipeline, resolve_folder(entry), dtype)
+    if policy is not None:
+        pipeline.unet = _load_unet(pipeline, policy_weights(policy), dtype)
+    pipeline.scheduler = _scheduler(pipeline, entry["sampling"]["scheduler"])
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def save_policy(path: Path, unet, **about) -> None:
+    """Save a trained UNet beside `path` (policy.json), then `path` itself with the weights' checksum: present means whole."""
+    folder = path.parent / "unet"
+    unet.save_pretrained(folder)
+    write_json(path, {**about, "sha256": sha256(path.parent / WEIGHTS)})
+
+
+def policy_weights(path: Path) -> Path:
+    """The UNet folder of a policy file; a changed or missing weight file is a UserError."""
+    expected, weights = read_json(path)["sha256"], path.parent / WEIGHTS
+    if not weights.exists() or sha256(weights) != expected:
+        raise UserError(f"{weights} is missing or not what was trained; train it again: rm '{path}' and run the same command")
+    return weights.parent
+
+
+def _load_unet(pipeline, folder: Path, dtype: torch.dtype):
+    return type(pipeline.unet).from_pretrained(folder, torch_dtype=dtype, local_files_only=True).eval()
+
+
+def _scheduler(pipeline, name: str):
+    import diffusers
+
+    return getattr(diffusers, name).from_config(pipeline.scheduler.config)

@@ -1,0 +1,132 @@
+"""Sampling: every image from its own seed, so that neither batch size nor resumption changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..progress import progress
+from ..seeds import seed_of
+from ..shards import ImageRecord, ShardWriter, committed, key_of, write_part
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from diffusers import DiffusionPipeline
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How images are drawn; `eta` is DDIM's and ignored by other schedulers."""
+
+    num_inference_steps: int
+    guidance_scale: float
+    height: int
+    width: int
+    eta: float = 0.0
+
+    def call_arguments(self) -> dict:
+        """Keyword arguments of a pipeline's call; not every pipeline knows `eta`."""
+        return {name: value for name, value in asdict(self).items() if name != "eta" or value}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One image to draw: the k-th of a prompt, from this seed."""
+
+    prompt_id: int
+    prompt: str
+    k: int
+    seed: int
+
+
+def requests_for(prompts: pd.DataFrame, samples_per_prompt: int, seed: int, stream: str) -> list[Request]:
+    """The images of these prompts (columns prompt_id, prompt), prompt by prompt."""
+    return [
+        Request(row.prompt_id, row.prompt, k, seed_of(seed, stream, row.prompt, k))
+        for row in prompts.itertuples()
+        for k in range(samples_per_prompt)
+    ]
+
+
+def sample_part(
+    pipeline: DiffusionPipeline,
+    shards: list[list[Request]],
+    settings: SamplingSettings,
+    batch_size: int,
+    out: Path,
+    fingerprint: str,
+) -> None:
+    """Draw the images of each shard that is not yet committed beside `out`, then write `out`, the part that lists them."""
+    entries, left = [], sum(map(len, shards))
+    bar = progress_by_images(left)
+    for number, requests in enumerate(shards):
+        name = f"{out.stem}-shard{number:05d}"
+        entry = committed(out.parent, name, fingerprint)
+        if entry is None:
+            entry = _sample_shard(pipeline, requests, settings, batch_size, ShardWriter(out.parent, name, fingerprint), bar)
+        else:
+            bar(len(requests))
+        entries.append(entry)
+    write_part(out, entries, fingerprint, sampling=asdict(settings))
+
+
+def _sample_shard(pipeline, requests: list[Request], settings, batch_size: int, writer: ShardWriter, bar) -> dict:
+    for start in range(0, len(requests), batch_size):
+        batch = requests[start : start + batch_size]
+        images, latents = sample(pipeline, batch, settings)
+        for request, image, latent in zip(batch, images, latents, strict=True):
+            key = key_of(request.prompt_id, request.k)
+            writer.add(ImageRecord(key, image, request.prompt_id, request.k, request.prompt, request.seed), latent)
+        bar(len(batch))
+    return writer.commit()
+
+
+def sample(pipeline: DiffusionPipeline, requests: list[Request], settings: SamplingSettings) -> tuple[np.ndarray, Tensor]:
+    """Images (B, H, W, 3) uint8 and the sampler's final latents (B, C, h, w) float32, as the UNet sees them (scaled)."""
+    import torch
+
+    with torch.inference_mode():
+        latents = pipeline(
+            **encode_prompts(pipeline, [request.prompt for request in requests], settings.guidance_scale > 1),
+            generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
+            output_type="latent",
+            **settings.call_arguments(),
+        ).images
+        return decode(pipeline, latents), latents.float().cpu()
+
+
+def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], guided: bool) -> dict[str, Tensor]:
+    """Prompt embeddings as the pipeline's call takes them; a prompt that occurs several times is encoded once."""
+    unique = list(dict.fromkeys(prompts))
+    index = [unique.index(prompt) for prompt in prompts]
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    embeddings = pipeline.encode_prompt(
+        prompt=unique, device=pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=guided
+    )
+    return {name: value[index] for name, value in zip(names, embeddings, strict=False) if value is not None}
+
+
+def decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
+    """Latents (B, C, h, w), scaled, to images (B, H, W, 3) uint8."""
+    import torch
+
+    config = pipeline.vae.config
+    latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
+    with torch.inference_mode():
+        images = pipeline.vae.decode(latents.to(pipeline.vae.dtype)).sample
+        return ((images.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def progress_by_images(total: int):
+    """`bar(n)` advances a progress bar by n images."""
+    ticks: Iterator[int] = iter(progress(range(total), total, "sampling"))
+
+    def advance(count: int) -> None:
+        for _ in range(count):
+            next(ticks, None)
+
+    return advance

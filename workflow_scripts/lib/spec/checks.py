@@ -1,0 +1,182 @@
+"""What a schema cannot check: that names exist, that recipes are complete, that overrides find what they replace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workflow_scripts.lib.spec.leaves import leaves
+from workflow_scripts.lib.spec.problems import Problems
+from workflow_scripts.lib.spec.runs import misplaced_keys, missing_keys
+from workflow_scripts.lib.spec.scales import Scale
+from workflow_scripts.lib.spec.tables import RankFigure, Row, Table
+from workflow_scripts.lib.spec.validation import Schemas
+
+if TYPE_CHECKING:
+    from workflow_scripts.lib.spec.config import Config
+
+METRIC_ROLES = {"mean_score": ("scorer", "world"), "frechet_distance": ("feature_extractor",)}
+PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub")
+
+
+def check_names(config: Config, problems: Problems) -> None:
+    """Every name that a file uses is one that another file defines."""
+    _check_model_bases(config, problems)
+    for scale in config.scales.values():
+        _check_scale_names(config, scale, problems)
+    _check_recipe_names(config, problems)
+    for sheet in (*config.tables.values(), *config.figures.values()):
+        _check_sheet_names(config, sheet, problems)
+    for table in config.tables.values():
+        _check_comparisons(table, problems)
+
+
+def _check_model_bases(config: Config, problems: Problems) -> None:
+    pipelines = [
+        name for name, entry in config.models.data.items() if entry["kind"] == "pipeline" and "base" not in entry
+    ]
+    for name, entry in config.models.data.items():
+        if "base" in entry:
+            problems.check_known(
+                f"model '{name}' names base", entry["base"], pipelines, config.models.where(name, "base")
+            )
+
+
+def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None:
+    for part, registry in (("models", config.models), ("data", config.data)):
+        for role, name in getattr(scale, part).items():
+            problems.check_known(f"role '{role}' names entry", name, registry.data, scale.where(part, role))
+    for role, name in scale.data.items():
+        kind = config.data.data.get(name, {}).get("kind")
+        if kind and (role == "prompts") != (kind in PROMPT_KINDS):
+            problems.add(
+                f"role '{role}' cannot be played by '{name}', which is of kind {kind}", scale.where("data", role)
+            )
+    for metric, about in scale.metrics.items():
+        said, where = f"metric '{metric}' names role", scale.where("metrics", metric)
+        _check_role(config, scale, said, about["role"], METRIC_ROLES[about["kind"]], where, problems)
+        if about["kind"] == "frechet_distance":
+            problems.check_known(f"metric '{metric}' names reference", about["reference"], scale.images, where)
+    for kind, recipes in config.recipes.items():
+        for name in scale.changes[kind].named:
+            where = scale.where("overrides", "named", f"{kind}s", name)
+            problems.check_known(f"the override names {kind}", name, recipes.by_name, where)
+
+
+def _check_role(
+    config: Config, scale: Scale, said: str, role: str, kinds: tuple[str, ...], where: str, problems: Problems
+) -> None:
+    fitting = [one for one, name in scale.models.items() if config.models.data.get(name, {}).get("kind") in kinds]
+    problems.check_known(said, role, fitting, where)
+
+
+def _check_recipe_names(config: Config, problems: Problems) -> None:
+    pipelines, encoders = _roles(config, "pipeline"), _roles(config, "text_image_encoder")
+    data_roles = dict.fromkeys(role for scale in config.scales.values() for role in scale.images)
+    for kind, named in (
+        ("run", {"model": pipelines, "reward": config.rewards()}),
+        ("reward", {"encoder": encoders, "data": data_roles}),
+    ):
+        for name, recipe in config.recipes[kind].by_name.items():
+            for key, known in named.items():
+                if recipe.own.get(key) is not None:
+                    problems.check_known(f"{kind} '{name}' names {key}", recipe.own[key], known, recipe.where(key))
+
+
+def _roles(config: Config, kind: str) -> list[str]:
+    """Model roles that some scale gives to an entry of that kind."""
+    found = (
+        role
+        for scale in config.scales.values()
+        for role, name in scale.models.items()
+        if config.models.data.get(name, {}).get("kind") == kind
+    )
+    return list(dict.fromkeys(found))
+
+
+def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Problems) -> None:
+    metrics = dict.fromkeys(metric for scale in config.scales.values() for metric in scale.metrics)
+    for index, column in enumerate(sheet.columns):
+        where = sheet.document.where("columns", index)
+        known = problems.check_known(f"'{sheet.name}' names metric", column.name, metrics, where)
+        for scale in config.scales.values():
+            if known and not column.optional and column.name not in scale.metrics:
+                said = f"'{sheet.name}' needs metric '{column.name}', which scale '{scale.name}' lacks"
+                problems.add(f"{said}; add it or mark the column optional", where)
+    for row in sheet.rows:
+        _check_row_names(config, sheet, row, problems)
+
+
+def _check_row_names(config: Config, sheet: Table | RankFigure, row: Row, problems: Problems) -> None:
+    said = f"row '{row.row}' of '{sheet.name}'"
+    policies = dict.fromkeys([*_roles(config, "pipeline"), *config.recipes["run"].concrete()])
+    problems.check_known(f"{said} names policy", row.policy, policies, row.lines["policy"])
+    if row.reward:
+        problems.check_known(f"{said} names reward", row.reward, config.rewards(), row.lines["reward"])
+    for name in row.paper:
+        columns = [column.name for column in sheet.columns]
+        problems.check_known(f"{said} has the paper's value of column", name, columns, row.lines[f"paper.{name}"])
+
+
+def _check_comparisons(table: Table, problems: Problems) -> None:
+    for row in table.rows:
+        names = [one.row for one in table.rows if one.base == row.base]
+        problems.check_known(f"'{table.name}' has base_row", table.base_row, names, table.document.where("base_row"))
+        if names.count(row.row) > 1:
+            said = f"'{table.name}' has two rows '{row.row}' of base '{row.base}'; rename one"
+            problems.add(said, row.lines["policy"])
+        if row.better_than is not None:
+            said = f"row '{row.row}' of '{table.name}' is compared with row"
+            problems.check_known(said, row.better_than, names, row.lines["expect"])
+
+
+def check_recipes(config: Config, schemas: Schemas, problems: Problems) -> None:
+    """Recipes are complete, state nothing foreign to their objective, and overrides find what they replace."""
+    for kind, recipes in config.recipes.items():
+        properties = schemas.definition(f"runs.schema.yaml#/$defs/{kind}")["properties"]
+        for name in recipes.concrete():
+            tree = recipes.resolve(name)
+            objective = tree.get("objective") if kind == "run" else None
+            missing = list(missing_keys(properties, tree, objective))
+            if missing:
+                problems.add(
+                    f"{kind} '{name}' and its parents do not state {', '.join(missing)}", recipes.by_name[name].where()
+                )
+            for key, leaf in misplaced_keys(properties, tree, objective):
+                problems.add(f"{kind} '{name}' has objective {objective}, to which {key} does not belong", leaf.where)
+    problems.raise_if_any()
+    _check_reward_of_runs(config, problems)
+    for scale in config.scales.values():
+        _check_overrides(config, scale, problems)
+
+
+def _check_reward_of_runs(config: Config, problems: Problems) -> None:
+    recipes = config.recipes["run"]
+    for name in recipes.concrete():
+        tree = recipes.resolve(name)
+        if (tree["data"] == "selection") != (tree["reward"] is not None):
+            cure = "name the reward that selects" if tree["data"] == "selection" else "write `reward: null`"
+            problems.add(
+                f"run '{name}' has data {tree['data']} and reward {tree['reward']}; {cure}",
+                recipes.stated_at(name, "reward"),
+            )
+
+
+def _check_overrides(config: Config, scale: Scale, problems: Problems) -> None:
+    for kind, recipes in config.recipes.items():
+        trees = {name: dict(leaves(recipes.resolve(name))) for name in recipes.concrete()}
+        groups = [(None, scale.changes[kind].everywhere), *scale.changes[kind].named.items()]
+        for ancestor, change in groups:
+            reached = [
+                key
+                for name, tree in trees.items()
+                for key in tree
+                if ancestor is None or ancestor in _names(recipes.chains[name])
+            ]
+            for key, leaf in leaves(change):
+                problems.check_known(
+                    f"scale '{scale.name}' changes a key that no {kind} of those has:", key, reached, leaf.where
+                )
+
+
+def _names(chain: list) -> list[str]:
+    return [recipe.name for recipe in chain]

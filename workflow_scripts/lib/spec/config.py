@@ -1,0 +1,236 @@
+"""`load_config()`: the whole configuration, parsed, validated and resolved before any job is planned."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.spec.checks import check_names, check_recipes
+from workflow_scripts.lib.spec.counts import check_counts
+from workflow_scripts.lib.spec.leaves import lift, plain
+from workflow_scripts.lib.spec.ledger import LedgerRow, ledger_rows
+from workflow_scripts.lib.spec.loading import Document, load_document
+from workflow_scripts.lib.spec.policies import Policy, parse_policy
+from workflow_scripts.lib.spec.problems import Problems, unknown
+from workflow_scripts.lib.spec.runs import Recipes
+from workflow_scripts.lib.spec.scales import Scale, read_scale, scale_of
+from workflow_scripts.lib.spec.tables import PlannedRow, RankFigure, Row, Table, read_figure, read_table
+from workflow_scripts.lib.spec.validation import Schemas
+
+FIGURE_KINDS = {"rank_figure": "figures"}
+
+
+@dataclass
+class Config:
+    """The configuration. A `scale` is a name (`paper`) or a path's `{scale}` wildcard (`tiny/`, empty for paper)."""
+
+    settings: dict[str, Any]
+    models: Document
+    data: Document
+    recipes: dict[str, Recipes]
+    scales: dict[str, Scale]
+    tables: dict[str, Table]
+    figures: dict[str, RankFigure]
+    _resolved: dict[tuple[str, str, str], dict] = field(default_factory=dict, repr=False)
+    _ranked: dict[str, set[str]] = field(default_factory=dict, repr=False)
+
+    def scale(self, scale: str) -> Scale:
+        """The scale of that name or path prefix."""
+        return _lookup("unknown scale", self.scales, scale_of(scale))
+
+    def replicates(self, scale: str) -> list[int]:
+        """Replicates to run: those of config.yaml, else those of the scale."""
+        return self.settings.get("replicates") or self.scale(scale).replicates
+
+    def run(self, name: str, scale: str) -> dict:
+        """A run's hyperparameters at a scale, plain and nested: parents, own differences, the scale's overrides."""
+        return plain(self.resolved("run", name, scale))
+
+    def reward(self, name: str, scale: str) -> dict:
+        """A reward's hyperparameters at a scale, plain and nested."""
+        return plain(self.resolved("reward", name, scale))
+
+    def resolved(self, kind: str, name: str, scale: str) -> dict:
+        """A resolved recipe with its leaves; `kind` is reward or run."""
+        recipes, scale = self.recipes[kind], self.scale(scale).name
+        _lookup(f"unknown {kind}", {one: recipes.by_name[one] for one in recipes.concrete()}, name)
+        if (kind, name, scale) not in self._resolved:
+            self._resolved[kind, name, scale] = recipes.resolve(name, self.scales[scale].changes[kind])
+        return self._resolved[kind, name, scale]
+
+    def runs(self, scale: str) -> list[str]:
+        """Runs trained at a scale: not abstract, their model is there, and no model of the scale replaces them."""
+        roles = self.scale(scale).models
+        names = self.recipes["run"].concrete()
+        return [name for name in names if name not in roles and self.resolved("run", name, scale).get("model") in roles]
+
+    def rewards(self) -> list[str]:
+        """Rewards that are not abstract."""
+        return self.recipes["reward"].concrete()
+
+    def model(self, role: str, scale: str) -> dict:
+        """The registry entry that plays a model role, plain, as `model_entry` gives it."""
+        found = self.scale(scale)
+        return self.model_entry(_lookup(f"scale '{found.name}' has no model role", found.models, role))
+
+    def model_entry(self, name: str) -> dict:
+        """An entry of models.yaml, plain, with its `name`; one with a `base` has the base's sampling."""
+        _lookup("unknown model", self.models.data, name)
+        entry = {"name": name, **plain(lift(self.models, name))}
+        if "base" in entry and "sampling" not in entry:
+            entry["sampling"] = self.model_entry(entry["base"])["sampling"]
+        return entry
+
+    def pipelines(self) -> dict[str, dict]:
+        """Every generator of models.yaml by name, as `model_entry` gives it."""
+        names = [name for name, entry in self.models.data.items() if entry["kind"] == "pipeline"]
+        return {name: self.model_entry(name) for name in names}
+
+    def dataset(self, role: str, scale: str) -> dict:
+        """The registry entry that plays a data role, plain, with its `name`."""
+        found = self.scale(scale)
+        name = _lookup(f"scale '{found.name}' has no data role", found.data, role)
+        return {"name": name, **copy.deepcopy(self.data.data[name])}
+
+    def table(self, name: str) -> Table:
+        """A table by name (its file's)."""
+        return _lookup("unknown table", self.tables, name)
+
+    def figure(self, name: str) -> RankFigure:
+        """A figure by name (its file's)."""
+        return _lookup("unknown figure", self.figures, name)
+
+    def is_model(self, policy_name: str, scale: str) -> bool:
+        """Whether a policy's name is a pipeline among the scale's models; that wins over a run of the same name."""
+        entry = self.models.data.get(self.scale(scale).models.get(policy_name), {})
+        return entry.get("kind") == "pipeline"
+
+    def previous(self, policy: Policy | str, scale: str) -> Policy:
+        """The policy that a round of a run starts from."""
+        policy = parse_policy(policy) if isinstance(policy, str) else policy
+        return policy.previous(self.resolved("run", policy.name, scale)["model"])
+
+    def base_model(self, policy: Policy | str, scale: str) -> str:
+        """The model role at the root of a policy: itself, or the one that its run starts from."""
+        policy = parse_policy(policy) if isinstance(policy, str) else policy
+        return policy.name if self.is_model(policy.name, scale) else self.resolved("run", policy.name, scale)["model"]
+
+    def table_columns(self, table: str, scale: str) -> list:
+        """Columns of a table or figure whose metric the scale knows."""
+        metrics = self.scale(scale).metrics
+        return [column for column in self._sheet(table).columns if column.name in metrics]
+
+    def table_rows(self, table: str, scale: str, replicate: int = 0) -> list[PlannedRow]:
+        """Rows of a table or figure at a scale, with those that the scale does not compute and why."""
+        return [self._plan(row, scale, replicate) for row in self._sheet(table).rows]
+
+    def table_candidates(self, table: str, scale: str, replicate: int = 0) -> list[tuple[str, str]]:
+        """(policy, selection) of every row that the scale computes, in order, each once."""
+        planned = self.table_rows(table, scale, replicate)
+        return list(dict.fromkeys((row.policy, row.selection) for row in planned if not row.skipped))
+
+    def samples_per_prompt(self, policy: Policy | str, prompt_set: str, scale: str) -> int:
+        """Samples per prompt of a collection: negatives 1, train the whole pool, eval the pool if a table ranks it."""
+        policy = parse_policy(policy) if isinstance(policy, str) else policy
+        pool = self.scale(scale).counts["samples_per_prompt"]
+        if prompt_set != "eval":
+            return pool if prompt_set == "train" else 1
+        return pool if str(Policy(policy.name, 0, policy.round)) in self._ranked_policies(scale) else 1
+
+    def _ranked_policies(self, scale: str) -> set[str]:
+        """Policies of replicate 0 whose evaluation samples some table or figure ranks by a reward."""
+        if scale not in self._ranked:
+            rows = [row for sheet in (*self.tables, *self.figures) for row in self.table_rows(sheet, scale)]
+            self._ranked[scale] = {row.policy for row in rows if row.row.reward and not row.skipped}
+        return self._ranked[scale]
+
+    def ledger(self, scale: str) -> list[LedgerRow]:
+        """Every number of a scale with its provenance: counts, sampling of its models, rewards, runs."""
+        return list(self._ledger(self.scale(scale)))
+
+    def _ledger(self, scale: Scale) -> Iterator[LedgerRow]:
+        for part in ("prompts", "images", "counts"):
+            yield from ledger_rows(f"scale {scale.name}", {part: lift(scale.document, part)})
+        for role, name in scale.models.items():
+            yield from ledger_rows(f"model {role}", lift(self.models, name))
+        for name in self.rewards():
+            yield from ledger_rows(f"reward {name}", self.resolved("reward", name, scale.name))
+        for name in self.runs(scale.name):
+            yield from ledger_rows(f"run {name}", self.resolved("run", name, scale.name))
+
+    def _sheet(self, name: str) -> Table | RankFigure:
+        return _lookup("unknown table or figure", {**self.tables, **self.figures}, name)
+
+    def _plan(self, row: Row, scale: str, replicate: int) -> PlannedRow:
+        policy, skipped = Policy(row.policy, replicate), ""
+        if not self.is_model(row.policy, scale):
+            name = self.scale(scale).name
+            if row.policy not in self.runs(scale):
+                return PlannedRow(row, str(policy), row.selection, f"scale {name} has no model for it")
+            rounds = self.resolved("run", row.policy, scale)["rounds"].value
+            policy = Policy(row.policy, replicate, row.round or rounds)
+            skipped = f"scale {name} runs {rounds} round{'s' * (rounds > 1)}" if policy.round > rounds else ""
+        return PlannedRow(row, str(policy), row.selection, skipped)
+
+
+def load_config(root: str | Path = "config", settings: dict[str, Any] | None = None) -> Config:
+    """Read and check everything under `root`; `settings` (Snakemake's `config`) replaces those of config.yaml.
+
+    UserError with one line per problem, each naming file:line, what is known and the nearest of it.
+    """
+    root, problems = Path(root), Problems()
+    schemas = Schemas(root / "schemas")
+    config = _read(root, schemas, settings, problems)
+    check_names(config, problems)
+    problems.raise_if_any()
+    check_recipes(config, schemas, problems)
+    problems.raise_if_any()
+    check_counts(config, problems)
+    problems.raise_if_any()
+    return config
+
+
+def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problems: Problems) -> Config:
+    def checked(schema: str, path: Path) -> Document:
+        document = load_document(path)
+        kind = document.data.get("kind") if schema == "tables" and isinstance(document.data, dict) else None
+        schemas.check(FIGURE_KINDS.get(kind, schema), document, problems)
+        return document
+
+    own = load_document(root / "config.yaml")
+    own = own if settings is None else Document(own.path, settings, own.lines)
+    schemas.check("config", own, problems)
+    models, data = (checked(name, root / f"{name}.yaml") for name in ("models", "data"))
+    runs, sheets, scales = (
+        {path.stem: checked(name, path) for path in sorted((root / name).glob("*.yaml"))}
+        for name in ("runs", "tables", "scales")
+    )
+    problems.raise_if_any()
+    recipes = {kind: Recipes(kind) for kind in ("reward", "run")}
+    for document in runs.values():
+        for kind in recipes.values():
+            kind.add_all(document, problems)
+    for kind in recipes.values():
+        kind.link(problems)
+    problems.raise_if_any()
+    figures = {name: read_figure(name, sheet) for name, sheet in sheets.items() if sheet.data["kind"] in FIGURE_KINDS}
+    tables = {name: read_table(name, sheet) for name, sheet in sheets.items() if name not in figures}
+    return Config(
+        own.data,
+        models,
+        data,
+        recipes,
+        {name: read_scale(name, document) for name, document in scales.items()},
+        tables,
+        figures,
+    )
+
+
+def _lookup(said: str, known: dict, name: str) -> Any:
+    if name not in known:
+        raise UserError(f"{said} {unknown(name, known)}")
+    return known[name]

@@ -1,0 +1,93 @@
+"""Whether the counts of a scale fit together: nothing is taken from a pool that does not hold it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workflow_scripts.lib.spec.leaves import plain
+from workflow_scripts.lib.spec.problems import Problems
+from workflow_scripts.lib.spec.scales import Scale
+from workflow_scripts.lib.spec.tables import RankFigure, Row, Table
+
+if TYPE_CHECKING:
+    from workflow_scripts.lib.spec.config import Config
+
+
+def check_counts(config: Config, problems: Problems) -> None:
+    """Pools are large enough for everything that is taken from them, at every scale."""
+    for scale in config.scales.values():
+        _check_data_sizes(config, scale, problems)
+        _check_frechet_distances(scale, problems)
+        for name in config.rewards():
+            _check_reward(config, scale, name, problems)
+        for name in config.runs(scale.name):
+            _check_run(config, scale, name, problems)
+        for sheet in (*config.tables.values(), *config.figures.values()):
+            for row in sheet.rows:
+                _check_row(config, scale, sheet, row, problems)
+
+
+def _check_data_sizes(config: Config, scale: Scale, problems: Problems) -> None:
+    for role, count in scale.images.items():
+        where = scale.where("images", role)
+        if role not in scale.data:
+            problems.add(f"scale '{scale.name}' takes images of role '{role}', which no data set plays", where)
+            continue
+        name = scale.data[role]
+        size = config.data.data[name].get("size")
+        if size is not None and count > size:
+            problems.add(f"scale '{scale.name}' takes {count} images of '{name}', which has {size}", where)
+
+
+def _check_frechet_distances(scale: Scale, problems: Problems) -> None:
+    required = scale.counts["minimum_images_for_fid"]
+    for metric in (one for one in scale.metrics.values() if one["kind"] == "frechet_distance"):
+        least = min(scale.prompts["eval"], scale.images[metric["reference"]])
+        if least < required:
+            said = f"{metric['title']} would compare {least} images, but minimum_images_for_fid is {required}"
+            problems.add(said, scale.where("counts", "minimum_images_for_fid"))
+
+
+def _check_reward(config: Config, scale: Scale, name: str, problems: Problems) -> None:
+    tree, values = config.resolved("reward", name, scale.name), config.reward(name, scale.name)
+    said = f"at scale '{scale.name}', reward '{name}'"
+    problems.check_known(f"{said} needs model role", values["encoder"], scale.models, scale.where("models"))
+    problems.check_known(f"{said} needs images of role", values["data"], scale.images, scale.where("images"))
+    limits = {
+        "num_proxies": (scale.images.get(values["data"], 0), f"images of role '{values['data']}'"),
+        "num_negatives": (scale.prompts["negatives"], "prompts in the set negatives"),
+    }
+    for key, (most, of_what) in limits.items():
+        if values[key] > most:
+            problems.add(f"{said} has {key} = {values[key]}, but there are {most} {of_what}", tree[key].where)
+    labelled = values["bootstrap"]["num_positives"] + values["bootstrap"]["num_negatives"]
+    if values["variant"] == "bootstrap" and labelled > scale.prompts["train"]:
+        pool = f"the pool has {scale.prompts['train']}, one of each prompt in the set train"
+        where = tree["bootstrap"]["num_positives"].where
+        problems.add(f"{said} pseudo-labels {labelled} images, but {pool}", where)
+
+
+def _check_run(config: Config, scale: Scale, name: str, problems: Problems) -> None:
+    tree = config.resolved("run", name, scale.name)
+    values, pool = plain(tree), scale.counts["samples_per_prompt"]
+    if values["data"] == "preferences" and "preferences" not in scale.images:
+        cure = f"name some under data and images, or a model for the role '{name}'"
+        said = f"run '{name}' trains on preferences, of which scale '{scale.name}' takes none; {cure}"
+        problems.add(said, scale.where("data"))
+    if values["data"] == "selection" and values["candidates"] > pool:
+        said = f"run '{name}' chooses from K = {values['candidates']} candidates"
+        problems.add(f"{said}, but scale '{scale.name}' has {pool} samples per prompt", tree["candidates"].where)
+    scope, rank = tree["training"]["scope"], tree["training"]["lora_rank"]
+    if (scope.value == "lora") != (rank.value is not None):
+        problems.add(f"run '{name}' has scope {scope.value} and lora_rank {rank.value}", rank.where)
+
+
+def _check_row(config: Config, scale: Scale, sheet: Table | RankFigure, row: Row, problems: Problems) -> None:
+    said, pool = f"row '{row.row}' of '{sheet.name}'", scale.counts["samples_per_prompt"]
+    if row.candidates > pool:
+        has = f"scale '{scale.name}' has {pool} samples per prompt"
+        problems.add(f"{said} ranks K = {row.candidates} samples, but {has}", row.lines["best_of"])
+    if row.round and row.policy in config.recipes["run"].by_name:
+        rounds = config.recipes["run"].resolve(row.policy)["rounds"].value
+        if row.round > rounds:
+            problems.add(f"{said} is round {row.round} of run '{row.policy}', which has {rounds}", row.lines["round"])

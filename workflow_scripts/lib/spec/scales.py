@@ -1,0 +1,75 @@
+"""Scales: which registry entry plays a role, how many of everything, and what changes in the recipes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from workflow_scripts.lib.spec.leaves import lift, plain
+from workflow_scripts.lib.spec.loading import Document
+from workflow_scripts.lib.spec.runs import Changes
+
+PAPER = "paper"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One scale, with plain values; `document` and `changes` know where they stand."""
+
+    name: str
+    description: str
+    replicates: list[int]
+    device: str
+    dtype: str
+    models: dict[str, str]
+    data: dict[str, str]
+    prompts: dict[str, int]
+    images: dict[str, int]
+    counts: dict[str, int]
+    metrics: dict[str, dict]
+    document: Document = field(repr=False)
+    changes: dict[str, Changes] = field(repr=False)  # by kind of recipe: reward, run
+
+    @property
+    def prefix(self) -> str:
+        """How the scale stands in paths: `tiny/`, `pilot/`, and nothing for paper scale."""
+        return prefix_of(self.name)
+
+    def where(self, *keys: str) -> str:
+        """`file:line` of a path of keys."""
+        return self.document.where(*keys)
+
+
+def prefix_of(scale: str) -> str:
+    """`tiny` -> `tiny/`; `paper` -> nothing."""
+    return "" if scale == PAPER else f"{scale}/"
+
+
+def scale_of(prefix: str) -> str:
+    """The scale of a path's `{scale}` wildcard; a plain name stays as it is."""
+    return prefix.rstrip("/") or PAPER
+
+
+def read_scale(name: str, document: Document) -> Scale:
+    """A validated document as a Scale."""
+    data = document.data
+    metrics = {metric: {"column": metric, **about} for metric, about in data["metrics"].items()}
+    return Scale(
+        name=name,
+        description=data["description"],
+        replicates=data["replicates"],
+        device=data["device"],
+        dtype=data["dtype"],
+        models=data["models"],
+        data=data["data"],
+        prompts=plain(lift(document, "prompts")),
+        images=plain(lift(document, "images")),
+        counts=plain(lift(document, "counts")),
+        metrics=metrics,
+        document=document,
+        changes={kind: _changes(document, f"{kind}s") for kind in ("reward", "run")},
+    )
+
+
+def _changes(document: Document, kinds: str) -> Changes:
+    overrides = lift(document, "overrides")
+    return Changes(overrides.get(kinds, {}), overrides.get("named", {}).get(kinds, {}))

@@ -1,0 +1,175 @@
+"""Tables and figures: per cell a policy, a selection, a metric, and what the paper says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from workflow_scripts.lib.spec.loading import Document, Keys
+from workflow_scripts.lib.spec.policies import FIRST, best_of, rank_of
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric; `tolerance` None where the paper has no such column."""
+
+    name: str
+    better: str
+    decimals: int
+    optional: bool = False
+    tolerance: float | None = None
+    tolerance_basis: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One policy (`round` None: the last) under one selection, with the paper's values by column."""
+
+    base: str
+    row: str
+    policy: str
+    round: int | None
+    selection: str
+    reward: str | None
+    candidates: int
+    lines: dict[str, str] = field(repr=False)  # file:line of policy, round, reward, best_of, expect, paper.{column}
+    paper: dict[str, float] = field(default_factory=dict)
+    paper_source: str = ""
+    note: str = ""
+    better_than: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a paper."""
+
+    name: str
+    title: str
+    caption: str
+    base_row: str
+    columns: list[Column]
+    rows: list[Row]
+    document: Document = field(repr=False)
+
+    def find(self, base: str, row: str) -> Row | None:
+        """The row of that name within a base."""
+        return next((one for one in self.rows if (one.base, one.row) == (base, row)), None)
+
+
+@dataclass(frozen=True)
+class RankFigure:
+    """A figure of metrics against the rank of samples by a reward; `rows` are the ranks, then the horizontal lines."""
+
+    name: str
+    title: str
+    caption: str
+    policy: str
+    round: int | None
+    reward: str
+    ranks_of: int
+    columns: list[Column]
+    rows: list[Row]
+    document: Document = field(repr=False)
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A row at one scale: the policy and selection to compute, or why it is left empty."""
+
+    row: Row
+    policy: str
+    selection: str
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The expected sign of (row - other row) in a column, and what says so: the paper's values or `better`."""
+
+    base: str
+    row: str
+    better_than: str
+    column: str
+    sign: int
+    source: str
+
+
+def read_table(name: str, document: Document) -> Table:
+    """A validated document as a Table."""
+    data = document.data
+    rows = [_row(entry, document, ("rows", index)) for index, entry in enumerate(data["rows"])]
+    return Table(name, data["title"], data["caption"], data["base_row"], _columns(data), rows, document)
+
+
+def read_figure(name: str, document: Document) -> RankFigure:
+    """A validated document as a RankFigure."""
+    data = document.data
+    rows = [_ranked_row(document, rank) for rank in range(1, data["ranks_of"] + 1)]
+    lines = [{**line, "base": "lines", "row": line["title"]} for line in data.get("lines", [])]
+    rows += [_row(line, document, ("lines", index)) for index, line in enumerate(lines)]
+    about = {key: data[key] for key in ("title", "caption", "policy", "reward", "ranks_of")}
+    return RankFigure(name, round=data.get("round"), columns=_columns(data), rows=rows, document=document, **about)
+
+
+def _columns(data: dict) -> list[Column]:
+    return [_column(**entry) for entry in data["columns"]]
+
+
+def _column(tolerance: dict | None = None, **about) -> Column:
+    if tolerance is None:
+        return Column(**about)
+    return Column(**about, tolerance=tolerance["value"], tolerance_basis=tolerance["basis"])
+
+
+def _row(entry: dict, document: Document, keys: Keys) -> Row:
+    selection = entry.get("selection", FIRST)
+    chosen = isinstance(selection, dict)
+    parts = ["policy", "round", "expect", *(f"paper.{column}" for column in entry.get("paper", {}))]
+    lines = {part: document.where(*keys, *part.split(".")) for part in parts}
+    return Row(
+        base=entry["base"],
+        row=entry["row"],
+        policy=entry["policy"],
+        round=entry.get("round"),
+        selection=best_of(selection["reward"], selection["best_of"]) if chosen else FIRST,
+        reward=selection["reward"] if chosen else None,
+        candidates=selection["best_of"] if chosen else 1,
+        paper=entry.get("paper", {}),
+        paper_source=entry.get("paper_source", ""),
+        note=entry.get("note", ""),
+        better_than=entry.get("expect", {}).get("better_than"),
+        lines=lines | {part: document.where(*keys, "selection", part) for part in ("reward", "best_of")},
+    )
+
+
+def _ranked_row(document: Document, rank: int) -> Row:
+    data = document.data
+    reward, ranks_of = data["reward"], data["ranks_of"]
+    return Row(
+        base="ranks",
+        row=str(rank),
+        policy=data["policy"],
+        round=data.get("round"),
+        selection=rank_of(reward, rank, ranks_of),
+        reward=reward,
+        candidates=ranks_of,
+        lines={"best_of": document.where("ranks_of")}
+        | {key: document.where(key) for key in ("policy", "round", "reward")},
+    )
+
+
+def expectations(table: Table) -> Iterator[Expectation]:
+    """Every direction the verdict checks; none where the paper prints the same value twice."""
+    for row in table.rows:
+        other = table.find(row.base, row.better_than) if row.better_than else None
+        for column in table.columns if other else ():
+            sign, source = _expected_sign(row, other, column)
+            if sign:
+                yield Expectation(row.base, row.row, other.row, column.name, sign, source)
+
+
+def _expected_sign(row: Row, other: Row, column: Column) -> tuple[int, str]:
+    if column.name in row.paper and column.name in other.paper:
+        difference = row.paper[column.name] - other.paper[column.name]
+        return (difference > 0) - (difference < 0), "paper"
+    return (1 if column.better == "higher" else -1), "better"

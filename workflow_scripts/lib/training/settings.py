@@ -1,0 +1,39 @@
+"""Hyperparameters of post-training, under the names of diffusers' examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """One gradient step sees batch_size x gradient_accumulation_steps examples, whatever the number of GPUs."""
+
+    learning_rate: float
+    batch_size: int = 8
+    gradient_accumulation_steps: int = 2
+    epochs: int = 1
+    max_steps: int | None = None
+    lr_scheduler: str = "constant_with_warmup"
+    lr_warmup_steps: int = 500
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_weight_decay: float = 1e-2
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+    caption_dropout: float = 0.2
+    scope: str = "full"
+    lora_rank: int | None = None
+    mixed_precision: str = "no"
+    gradient_checkpointing: bool = False
+    ema_decay: float | None = None
+    checkpoint_seconds: float = 60.0
+
+    @property
+    def examples_per_step(self) -> int:
+        """Examples of one optimiser step."""
+        return self.batch_size * self.gradient_accumulation_steps
+
+    def steps(self, num_examples: int) -> int:
+        """Optimiser steps: max_steps, else whole epochs (the last step of an epoch may borrow from the next)."""
+        return self.max_steps or -(-num_examples * self.epochs // self.examples_per_step)

@@ -1,0 +1,71 @@
+"""Sample images from a policy: one part of a prompt set, shard by shard, each image from its own seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.lib.cli import parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of `sample_images`."""
+    args = _parser().parse_args(argv)
+
+    import pandas as pd
+    import torch
+
+    from workflow_scripts.lib.diffusion.pipelines import load_pipeline
+    from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample_part
+    from workflow_scripts.lib.files import read_json
+    from workflow_scripts.lib.provenance import code_of, fingerprint
+    from workflow_scripts.lib.spec import load_config
+
+    entries = load_config().pipelines()
+    entry = entries[args.model] | {"sampling": {"scheduler": args.scheduler}}
+    settings = SamplingSettings(args.num_inference_steps, args.guidance_scale, args.height, args.width, args.eta)
+    prompts = pd.read_parquet(args.prompts).iloc[args.first_prompt : args.first_prompt + args.num_prompts]
+    requests = requests_for(prompts, args.samples_per_prompt, args.seed, args.stream)
+    per_shard = max(1, args.images_per_shard // args.samples_per_prompt) * args.samples_per_prompt
+    shards = [requests[start : start + per_shard] for start in range(0, len(requests), per_shard)]
+    made_of = fingerprint(
+        model=entry,
+        policy=read_json(args.policy) if args.policy else None,
+        settings=settings.call_arguments(),
+        requests=[(r.prompt_id, r.prompt, r.k, r.seed) for r in requests],
+        per_shard=per_shard,
+        dtype=args.dtype,
+        code=code_of("sample_images"),
+    )
+    print(f"{len(prompts)} prompts x {args.samples_per_prompt} = {len(requests)} images in {len(shards)} shard(s)", flush=True)
+    pipeline = load_pipeline(entry, entries, args.policy, args.device, getattr(torch, args.dtype))
+    sample_part(pipeline, shards, settings, args.batch_size, args.out, made_of)
+
+
+def _parser():
+    options = parser(__doc__)
+    add = options.add_argument
+    add("--model", required=True, help="pipeline in config/models.yaml")
+    add("--policy", type=Path, help="policy file (policy.json) whose UNet replaces the model's own")
+    add("--prompts", type=Path, required=True, help="prompt set (.parquet)")
+    add("--first-prompt", type=int, default=0, help="row of the part's first prompt")
+    add("--num-prompts", type=int, required=True, help="prompts of the part")
+    add("--samples-per-prompt", type=int, required=True, help="images of each prompt")
+    add("--seed", type=int, default=0, help="replicate")
+    add("--stream", required=True, help="what the images are for; other streams have other noise")
+    add("--scheduler", required=True, help="a diffusers scheduler class")
+    add("--num-inference-steps", type=int, required=True, help="denoising steps")
+    add("--guidance-scale", type=float, required=True, help="classifier-free guidance; 1 is none")
+    add("--height", type=int, required=True, help="pixels")
+    add("--width", type=int, required=True, help="pixels")
+    add("--eta", type=float, default=0.0, help="DDIM's noise")
+    add("--batch-size", type=int, default=8, help="images drawn at once")
+    add("--images-per-shard", type=int, default=1000, help="a shard holds whole prompts")
+    add("--device", default="cpu", help="cpu, cuda or cuda:N")
+    add("--dtype", default="float32", help="float32, bfloat16 or float16; the last two on a GPU only")
+    add("--out", type=Path, required=True, help="part file (.json)")
+    return options
+
+
+if __name__ == "__main__":
+    run(main)

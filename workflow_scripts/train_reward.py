@@ -1,0 +1,85 @@
+"""Train a GAN-RM head on cached features of proxy images and of images by the generator."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workflow_scripts.lib.cli import parser, run
+
+if TYPE_CHECKING:
+    from workflow_scripts.lib.rewards.training import RewardConfig
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of `train_reward`."""
+    args = _parser().parse_args(argv)
+
+    from dataclasses import asdict, replace
+
+    from workflow_scripts.lib.files import write_json
+    from workflow_scripts.lib.provenance import fingerprint
+    from workflow_scripts.lib.rewards.features import FeatureSet, common_encoder
+    from workflow_scripts.lib.rewards.rpl import save_reward_model
+    from workflow_scripts.lib.rewards.training import train_reward_model
+
+    config = _config(args)
+    proxies = FeatureSet.read(args.proxies).first(args.num_proxies, "proxies")
+    negatives = FeatureSet.read(args.negatives).first(args.num_negatives, "negatives")
+    pool = FeatureSet.read(*(args.pool, args.pool_images) if config.variant == "bootstrap" else ([],))
+    abouts = proxies.abouts | negatives.abouts | pool.abouts
+    encoder = common_encoder(abouts)
+    counts = {"proxies": len(proxies), "negatives": len(negatives), "pool": len(pool)}
+    print(f"features by {encoder}: {counts}; {config}", flush=True)
+
+    model, history = train_reward_model(
+        proxies.features, negatives.features, pool.features if len(pool) else None, config, args.seed, args.device
+    )
+    made_of = {"config": asdict(config), "seed": args.seed, "counts": counts}
+    head = fingerprint(**made_of, features=[about["fingerprint"] for about in abouts.values()])
+    save_reward_model(args.out, replace(model, encoder=encoder, fingerprint=head))
+    write_json(args.history, {**made_of, "history": history})
+
+
+def _config(args: argparse.Namespace) -> RewardConfig:
+    from dataclasses import fields
+
+    from workflow_scripts.lib.rewards.training import RewardConfig
+
+    return RewardConfig(**{field.name: getattr(args, field.name) for field in fields(RewardConfig)})
+
+
+def _parser() -> argparse.ArgumentParser:
+    options = parser(__doc__)
+    add = options.add_argument
+    add("--proxies", type=Path, nargs="+", required=True, help="features of the proxy images, label 1")
+    add("--negatives", type=Path, nargs="+", required=True, help="features of the generator's images, label 0")
+    add("--pool", type=Path, nargs="+", default=[], help="features of further samples, ranked by variant bootstrap")
+    add(
+        "--pool-images", type=Path, nargs="+", default=[], help="part files of --pool; only samples k = 0 are then used"
+    )
+    add("--num-proxies", type=int, help="use the first so many proxies; all when left out")
+    add("--num-negatives", type=int, help="use the first so many negatives; all when left out")
+    add("--variant", default="bootstrap", help="naive, average, voting or bootstrap (Tab. 4)")
+    add("--loss", default="bce", help="bce per output, or softmax")
+    add("--checkpoints", type=int, default=5, help="heads kept at regular steps, for average and voting")
+    add("--bootstrap-positives", type=int, default=500, help="top-ranked images that become pseudo-positives")
+    add("--bootstrap-negatives", type=int, default=500, help="lowest-ranked images that become negatives")
+    add("--alpha", type=float, help="decay of the pseudo-labels with rank; ln 2 / positives when left out")
+    add("--learning-rate", type=float, default=1e-4, help="of AdamW")
+    add("--weight-decay", type=float, default=1e-2, help="of AdamW")
+    add("--batch-size", type=int, default=64, help="images per step; an incomplete last batch is dropped")
+    add("--epochs", type=int, default=50, help="passes over the training images")
+    add("--dropout", type=float, default=0.2, help="after the first hidden layer")
+    add("--holdout", type=float, default=0.1, help="share of each class held out to report accuracy")
+    add("--seed", type=int, default=0, help="of the initial weights, the split, the order and the dropout")
+    add("--device", default="cpu", help="cpu, cuda or cuda:N")
+    add("--out", type=Path, required=True, help="reward model (.safetensors)")
+    add("--history", type=Path, required=True, help="loss, held-out accuracy and AUC of every epoch (.json)")
+    return options
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,36 @@
+"""Fine-tune a policy on the selected images (SFT), resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.training.options import add_training_options, training_settings
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of `train_sft`."""
+    options = parser(__doc__)
+    add_training_options(options)
+    args = options.parse_args(argv)
+
+    from workflow_scripts.lib.provenance import code_of
+    from workflow_scripts.lib.spec import load_config
+    from workflow_scripts.lib.training.post_training import post_train
+
+    entries = load_config().pipelines()
+    post_train(
+        "sft",
+        entries[args.model],
+        entries,
+        args.start,
+        args.examples,
+        training_settings(args),
+        args.seed,
+        args.out,
+        code_of("train_sft"),
+    )
+
+
+if __name__ == "__main__":
+    run(main)
