@@ -1,8 +1,8 @@
 """Every table and figure of GAN-RM (arXiv 2506.13846); Adv-GRPO (arXiv 2511.20256) follows on the same chain.
 
-    snakemake                          tiny scale: everything in minutes on a laptop's CPU, under results/tiny/
-    snakemake ganrm_tab1               one table (`snakemake --list-target-rules` names them all)
-    snakemake --profile slurm          paper scale on a SLURM GPU cluster, under results/
+snakemake                          tiny scale: everything in minutes on a laptop's CPU, under results/tiny/
+snakemake ganrm_tab1               one table (`snakemake --list-target-rules` names them all)
+snakemake --profile slurm          paper scale on a SLURM GPU cluster, under results/
 """
 
 from snakemake.utils import min_version, validate

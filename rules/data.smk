@@ -16,17 +16,17 @@ rule make_prompts:
     """Draw a prompt set from its source."""
     output:
         "results/{scale}prompts/{prompt_set}.parquet",
-    params:
-        options=prompt_options,
-        code=code_of("make_prompts"),
     log:
         "results/{scale}logs/make_prompts/{prompt_set}.log",
     benchmark:
         "results/{scale}benchmarks/make_prompts/{prompt_set}.jsonl"
-    resources:
-        **resources_of("make_prompts"),
     conda:
         "../envs/diffusion.yaml"
+    resources:
+        **resources_of("make_prompts"),
+    params:
+        options=prompt_options,
+        code=code_of("make_prompts"),
     shell:
         "python -m workflow_scripts.make_prompts --prompt-set {wildcards.prompt_set} {params.options:q} --out {output} > {log} 2>&1"
 
@@ -35,16 +35,16 @@ rule import_images:
     """Bring proxies, references or preference pairs into shards, all cropped and resized as the generator's images."""
     output:
         "results/{scale}images/{dataset}/part0.json",
-    params:
-        options=dataset_options,
-        code=code_of("import_images"),
     log:
         "results/{scale}logs/import_images/{dataset}.log",
     benchmark:
         "results/{scale}benchmarks/import_images/{dataset}.jsonl"
-    resources:
-        **resources_of("import_images"),
     conda:
         "../envs/diffusion.yaml"
+    resources:
+        **resources_of("import_images"),
+    params:
+        options=dataset_options,
+        code=code_of("import_images"),
     shell:
         "python -m workflow_scripts.import_images {params.options:q} --out {output} > {log} 2>&1"

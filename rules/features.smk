@@ -19,17 +19,17 @@ rule encode_images:
         "results/{scale}{collection}/part{part}.json",
     output:
         "results/{scale}features/{encoder}/{collection}/part{part}.safetensors",
-    params:
-        options=encoder_options,
-        code=code_of("encode_images"),
     log:
         "results/{scale}logs/encode_images/{encoder}/{collection}/part{part}.log",
     benchmark:
         "results/{scale}benchmarks/encode_images/{encoder}/{collection}/part{part}.jsonl"
-    resources:
-        **resources_of("encode_images"),
     conda:
         "../envs/diffusion.yaml"
+    resources:
+        **resources_of("encode_images"),
+    params:
+        options=encoder_options,
+        code=code_of("encode_images"),
     shell:
         "python -m workflow_scripts.encode_images {params.options:q} --images {input} --out {output} > {log} 2>&1"
 
@@ -40,16 +40,16 @@ rule score_images:
         "results/{scale}{collection}/part{part}.json",
     output:
         "results/{scale}scores/{scorer}/{collection}/part{part}.parquet",
-    params:
-        options=scorer_options,
-        code=code_of("score_images"),
     log:
         "results/{scale}logs/score_images/{scorer}/{collection}/part{part}.log",
     benchmark:
         "results/{scale}benchmarks/score_images/{scorer}/{collection}/part{part}.jsonl"
-    resources:
-        **resources_of("score_images"),
     conda:
         "../envs/diffusion.yaml"
+    resources:
+        **resources_of("score_images"),
+    params:
+        options=scorer_options,
+        code=code_of("score_images"),
     shell:
         "python -m workflow_scripts.score_images {params.options:q} --images {input} --out {output} > {log} 2>&1"

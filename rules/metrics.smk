@@ -64,17 +64,17 @@ rule compute_metrics:
     output:
         "results/{scale}metrics/{policy}/{selection}.json",
         "results/{scale}metrics/{policy}/{selection}.bootstrap.parquet",
-    params:
-        options=metric_options,
-        code=code_of("compute_metrics"),
     log:
         "results/{scale}logs/compute_metrics/{policy}.{selection}.log",
     benchmark:
         "results/{scale}benchmarks/compute_metrics/{policy}.{selection}.jsonl"
-    resources:
-        **resources_of("compute_metrics"),
     conda:
         "../envs/analysis.yaml"
+    resources:
+        **resources_of("compute_metrics"),
+    params:
+        options=metric_options,
+        code=code_of("compute_metrics"),
     shell:
         "python -m workflow_scripts.compute_metrics --policy {wildcards.policy} --selection {wildcards.selection} "
         "--images {input.images} {params.options:q} --out {output[0]} > {log} 2>&1"

@@ -64,16 +64,18 @@ rule make_table:
     input:
         metrics_of,
     output:
-        csv=report("results/{scale}tables/{table}.csv", caption="../docs/captions/table.rst", category="Tables", labels={"table": "{table}"}),
+        csv=report(
+            "results/{scale}tables/{table}.csv", caption="../docs/captions/table.rst", category="Tables", labels={"table": "{table}"}
+        ),
         md="results/{scale}tables/{table}.md",
         tex="results/{scale}tables/{table}.tex",
-    params:
-        scale=scale_name,
-        code=code_of("make_table"),
     log:
         "results/{scale}logs/make_table/{table}.log",
     conda:
         "../envs/analysis.yaml"
+    params:
+        scale=scale_name,
+        code=code_of("make_table"),
     shell:
         "python -m workflow_scripts.make_table --table {wildcards.table} --scale {params.scale} --metrics {input} "
         "--out {output} > {log} 2>&1"
@@ -85,14 +87,16 @@ rule plot_ranks:
         metrics_of,
     output:
         "results/{scale}figures/{figure}.pdf",
-        report("results/{scale}figures/{figure}.png", caption="../docs/captions/ranks.rst", category="Figures", labels={"figure": "{figure}"}),
-    params:
-        scale=scale_name,
-        code=code_of("plot_ranks"),
+        report(
+            "results/{scale}figures/{figure}.png", caption="../docs/captions/ranks.rst", category="Figures", labels={"figure": "{figure}"}
+        ),
     log:
         "results/{scale}logs/plot_ranks/{figure}.log",
     conda:
         "../envs/analysis.yaml"
+    params:
+        scale=scale_name,
+        code=code_of("plot_ranks"),
     shell:
         "python -m workflow_scripts.plot_ranks --figure {wildcards.figure} --scale {params.scale} --metrics {input} "
         "--out {output} > {log} 2>&1"
@@ -105,13 +109,13 @@ rule make_sheet:
         rewards=rewards_of_sheet,
     output:
         report("results/{scale}sheets/{table}.png", caption="../docs/captions/sheet.rst", category="Images", labels={"table": "{table}"}),
-    params:
-        options=sheet_options,
-        code=code_of("make_sheet"),
     log:
         "results/{scale}logs/make_sheet/{table}.log",
     conda:
         "../envs/analysis.yaml"
+    params:
+        options=sheet_options,
+        code=code_of("make_sheet"),
     shell:
         "python -m workflow_scripts.make_sheet {params.options:q} --out {output} > {log} 2>&1"
 
@@ -123,13 +127,13 @@ rule summarize_directions:
     output:
         csv="results/{scale}directions/{table}.csv",
         md="results/{scale}directions/{table}.md",
-    params:
-        scale=scale_name,
-        code=code_of("summarize_directions"),
     log:
         "results/{scale}logs/summarize_directions/{table}.log",
     conda:
         "../envs/analysis.yaml"
+    params:
+        scale=scale_name,
+        code=code_of("summarize_directions"),
     shell:
         "python -m workflow_scripts.summarize_directions --table {wildcards.table} --scale {params.scale} --metrics {input} "
         "--out {output} > {log} 2>&1"

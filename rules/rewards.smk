@@ -51,18 +51,18 @@ rule train_reward:
     output:
         head="results/{scale}rewards/{reward}/{policy}/head.safetensors",
         history="results/{scale}rewards/{reward}/{policy}/history.json",
-    params:
-        options=reward_options,
-        pool=lambda wildcards, input: options({"pool": input.pool or None, "pool_images": input.pool_images or None}),
-        code=code_of("train_reward"),
     log:
         "results/{scale}logs/train_reward/{reward}.{policy}.log",
     benchmark:
         "results/{scale}benchmarks/train_reward/{reward}.{policy}.jsonl"
-    resources:
-        **resources_of("train_reward"),
     conda:
         "../envs/diffusion.yaml"
+    resources:
+        **resources_of("train_reward"),
+    params:
+        options=reward_options,
+        pool=lambda wildcards, input: options({"pool": input.pool or None, "pool_images": input.pool_images or None}),
+        code=code_of("train_reward"),
     shell:
         "python -m workflow_scripts.train_reward --proxies {input.proxies} --negatives {input.negatives} {params.pool:q} "
         "{params.options:q} --out {output.head} --history {output.history} > {log} 2>&1"
@@ -76,16 +76,16 @@ rule score_rewards:
         images=images_to_score,
     output:
         "results/{scale}rewards/{reward}/{policy}/{prompt_set}.parquet",
-    params:
-        code=code_of("score_rewards"),
     log:
         "results/{scale}logs/score_rewards/{reward}.{policy}.{prompt_set}.log",
     benchmark:
         "results/{scale}benchmarks/score_rewards/{reward}.{policy}.{prompt_set}.jsonl"
-    resources:
-        **resources_of("score_rewards"),
     conda:
         "../envs/diffusion.yaml"
+    resources:
+        **resources_of("score_rewards"),
+    params:
+        code=code_of("score_rewards"),
     shell:
         "python -m workflow_scripts.score_rewards --head {input.head} --features {input.features} --images {input.images} "
         "--out {output} > {log} 2>&1"
@@ -98,16 +98,16 @@ rule select_samples:
         prompts="results/{scale}prompts/{prompt_set}.parquet",
     output:
         "results/{scale}selections/{reward}/{policy}/{prompt_set}.k{candidates}.parquet",
-    params:
-        code=code_of("select_samples"),
     log:
         "results/{scale}logs/select_samples/{reward}.{policy}.{prompt_set}.k{candidates}.log",
     benchmark:
         "results/{scale}benchmarks/select_samples/{reward}.{policy}.{prompt_set}.k{candidates}.jsonl"
-    resources:
-        **resources_of("select_samples"),
     conda:
         "../envs/diffusion.yaml"
+    resources:
+        **resources_of("select_samples"),
+    params:
+        code=code_of("select_samples"),
     shell:
         "python -m workflow_scripts.select_samples --rewards {input.rewards} --prompts {input.prompts} "
         "--candidates {wildcards.candidates} --out {output} > {log} 2>&1"

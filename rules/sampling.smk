@@ -32,16 +32,16 @@ rule sample_images:
         policy=weights_of_policy,
     output:
         "results/{scale}samples/{policy}/{prompt_set}/part{part}.json",
-    params:
-        options=sampling_options,
-        code=code_of("sample_images"),
     log:
         "results/{scale}logs/sample_images/{policy}.{prompt_set}.part{part}.log",
     benchmark:
         "results/{scale}benchmarks/sample_images/{policy}.{prompt_set}.part{part}.jsonl"
-    resources:
-        **resources_of("sample_images"),
     conda:
         "../envs/diffusion.yaml"
+    resources:
+        **resources_of("sample_images"),
+    params:
+        options=sampling_options,
+        code=code_of("sample_images"),
     shell:
         "python -m workflow_scripts.sample_images --prompts {input.prompts} {params.options:q} --out {output} > {log} 2>&1"

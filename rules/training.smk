@@ -50,19 +50,19 @@ rule encode_latents:
         selection="results/{scale}selections/{reward}/{policy}/train.k{candidates}.parquet",
     output:
         "results/{scale}latents/{reward}/{policy}/train.k{candidates}.safetensors",
+    log:
+        "results/{scale}logs/encode_latents/{reward}.{policy}.k{candidates}.log",
+    benchmark:
+        "results/{scale}benchmarks/encode_latents/{reward}.{policy}.k{candidates}.jsonl"
+    conda:
+        "../envs/diffusion.yaml"
+    resources:
+        **resources_of("encode_latents"),
     params:
         model=model_of_policy,
         selection=selection_option,
         options=encoding_options,
         code=code_of("encode_latents"),
-    log:
-        "results/{scale}logs/encode_latents/{reward}.{policy}.k{candidates}.log",
-    benchmark:
-        "results/{scale}benchmarks/encode_latents/{reward}.{policy}.k{candidates}.jsonl"
-    resources:
-        **resources_of("encode_latents"),
-    conda:
-        "../envs/diffusion.yaml"
     shell:
         "python -m workflow_scripts.encode_latents --model {params.model} --images {input.images} {params.selection:q} "
         "{params.options:q} --out {output} > {log} 2>&1"
@@ -74,15 +74,15 @@ use rule encode_latents as encode_preferences with:
         selection=[],
     output:
         "results/{scale}latents/preferences.safetensors",
+    log:
+        "results/{scale}logs/encode_latents/preferences.log",
+    benchmark:
+        "results/{scale}benchmarks/encode_latents/preferences.jsonl"
     params:
         model=model_of_preferences,
         selection=selection_option,
         options=encoding_options,
         code=code_of("encode_latents"),
-    log:
-        "results/{scale}logs/encode_latents/preferences.log",
-    benchmark:
-        "results/{scale}benchmarks/encode_latents/preferences.jsonl"
 
 
 rule train_sft:
@@ -92,19 +92,19 @@ rule train_sft:
         start=previous_round,
     output:
         "results/{scale}policies/{policy}/policy.json",
-    wildcard_constraints:
-        policy=runs_with("sft"),
-    params:
-        options=training_options,
-        code=code_of("train_sft"),
     log:
         "results/{scale}logs/train_sft/{policy}.log",
     benchmark:
         "results/{scale}benchmarks/train_sft/{policy}.jsonl"
-    resources:
-        **resources_of("train_sft"),
+    wildcard_constraints:
+        policy=runs_with("sft"),
     conda:
         "../envs/diffusion.yaml"
+    resources:
+        **resources_of("train_sft"),
+    params:
+        options=training_options,
+        code=code_of("train_sft"),
     shell:
         "python -m workflow_scripts.train_sft --examples {input.examples} {params.options:q} --out {output} > {log} 2>&1"
 
@@ -116,18 +116,18 @@ rule train_dpo:
         start=previous_round,
     output:
         "results/{scale}policies/{policy}/policy.json",
-    wildcard_constraints:
-        policy=runs_with("dpo"),
-    params:
-        options=training_options,
-        code=code_of("train_dpo"),
     log:
         "results/{scale}logs/train_dpo/{policy}.log",
     benchmark:
         "results/{scale}benchmarks/train_dpo/{policy}.jsonl"
-    resources:
-        **resources_of("train_dpo"),
+    wildcard_constraints:
+        policy=runs_with("dpo"),
     conda:
         "../envs/diffusion.yaml"
+    resources:
+        **resources_of("train_dpo"),
+    params:
+        options=training_options,
+        code=code_of("train_dpo"),
     shell:
         "python -m workflow_scripts.train_dpo --examples {input.examples} {params.options:q} --out {output} > {log} 2>&1"

@@ -31,17 +31,17 @@ rule train_zoo:
         zoo_starts_from,
     output:
         "results/zoo/{model}/measured.json",
-    wildcard_constraints:
-        model="|".join(ZOO),
-    params:
-        options=zoo_options,
-        code=code_of("train_zoo"),
     log:
         "results/zoo/logs/{model}.log",
+    wildcard_constraints:
+        model="|".join(ZOO),
+    conda:
+        "../envs/diffusion.yaml"
     resources:
         mem_mb=3_000,
         runtime=240,
-    conda:
-        "../envs/diffusion.yaml"
+    params:
+        options=zoo_options,
+        code=code_of("train_zoo"),
     shell:
         "python -m workflow_scripts.train_zoo --model {wildcards.model} --zoo results/zoo {params.options:q} > {log} 2>&1"

@@ -25,7 +25,7 @@ def load_pipeline(entry: dict, entries: dict[str, dict], policy: Path | None, de
 
     folder = resolve_folder(entries[entry["base"]] if entry.get("base") else entry)
     extra = {"safety_checker": None, "requires_safety_checker": False} if entry["class"] == "StableDiffusionPipeline" else {}
-    pipeline = getattr(diffusers, entry["class"]).from_pretrained(folder, torch_dtype=dtype, local_files_only=True, **extra)
+    pipeline = getattr(diffusers, entry["class"]).from_pretrained(folder, dtype=dtype, local_files_only=True, **extra)
     if entry.get("base"):
         pipeline.unet = _load_unet(pipeline, resolve_folder(entry), dtype)
     if policy is not None:
@@ -51,7 +51,7 @@ def policy_weights(path: Path) -> Path:
 
 
 def _load_unet(pipeline, folder: Path, dtype: torch.dtype):
-    return type(pipeline.unet).from_pretrained(folder, torch_dtype=dtype, local_files_only=True).eval()
+    return type(pipeline.unet).from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
 
 
 def _scheduler(pipeline, name: str):

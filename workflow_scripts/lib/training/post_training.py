@@ -76,6 +76,7 @@ def post_train(
         )
     pipeline = load_pipeline(entry, entries, start, "cpu", torch.float32)
     scheduler = _noise_schedule(pipeline)
+    torch.manual_seed(seed)  # adapters start at random
     denoiser = Denoiser(
         pipeline.unet, settings.scope, settings.lora_rank, objective == "dpo", settings.gradient_checkpointing
     )

@@ -36,7 +36,11 @@ def build_image_reward(tokenizer, seed: int) -> ImageRewardModel:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    return ImageRewardModel({"vision": vision, "text": text, "max_length": MAX_LENGTH})
+    model = ImageRewardModel({"vision": vision, "text": text, "max_length": MAX_LENGTH})
+    for layer in model.mlp:
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()  # the published start, for a pretrained BLIP, is too small to learn from when everything is new
+    return model
 
 
 def logit_score(model: ImageRewardModel, tokenizer):

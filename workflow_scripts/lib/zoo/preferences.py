@@ -39,18 +39,24 @@ class Preferences:
 
 
 def draw_preferences(corpus: Corpus, taste: Taste, batch: int, generator: torch.Generator, rng: np.random.Generator) -> Preferences:
-    """Two pictures of a caption, each possibly with one attribute swapped, compared by a Bradley-Terry annotator."""
+    """Two pictures of a caption, either possibly of something else, compared by a Bradley-Terry annotator."""
     asked = corpus.draw_scenes(batch, generator)
     images, utilities = [], []
     for _ in range(2):
         wrong = torch.rand(batch, device=corpus.device, generator=generator) < taste.mistake_share
-        shown = torch.where(wrong, corpus.swap_one_attribute(asked, rng), asked)
+        shown = torch.where(wrong, _mistaken(corpus, asked, generator, rng), asked)
         spoilt = corpus.draw_spoils(batch, 0.35, generator)
         images.append(corpus.draw_images(shown, spoilt, generator))
         utilities.append(taste.content * (~wrong) + taste.quality * spoilt.quality())
     probability = torch.sigmoid((utilities[0] - utilities[1]) / taste.temperature)
     preferred = (torch.rand(batch, device=corpus.device, generator=generator) < probability).float()
     return Preferences(corpus.captions(asked, rng, open_share=0.0), *images, preferred)
+
+
+def _mistaken(corpus: Corpus, asked: Tensor, generator: torch.Generator, rng: np.random.Generator) -> Tensor:
+    """Scenes that are not what was asked for: half of them differ in one attribute, half are others altogether."""
+    near, far = corpus.swap_one_attribute(asked, rng), corpus.draw_scenes(len(asked), generator)
+    return torch.where(torch.rand(len(asked), device=corpus.device, generator=generator) < 0.5, near, far)
 
 
 def train_scorer(corpus: Corpus, score, parameters, taste: Taste, steps: int, batch: int, seed: int, learning_rate: float, desc: str) -> None:

@@ -84,7 +84,7 @@ def _image_reward(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, se
     tokenizer = CLIPTokenizer.from_pretrained(zoo / "tokenizer")
     model = build_image_reward(tokenizer, seed).to(corpus.device)
     score, taste = logit_score(model, tokenizer), TASTES["imagereward"]
-    train_scorer(corpus, score, model.parameters(), taste, steps, batch, seed, 1e-3, "imagereward")
+    train_scorer(corpus, score, model.parameters(), taste, steps, batch, seed, 3e-4, "imagereward")
     agrees = agreement(corpus, score, taste)
     from .image_reward import save_standardised
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .corpus import Corpus, Spoilt
+from .corpus import Corpus
 from .optimise import ExponentialAverage, minimise
 from .tokenizer import MAX_LENGTH
 
 CRISP_SHARE = 0.30
 CAPTION_DROPOUT = 0.1
+OPEN_SHARE = 0.4
 WIDTH = 96
 
 
@@ -74,28 +77,24 @@ def train_stable_diffusion(corpus: Corpus, vae, tokenizer, steps: int, batch: in
     from diffusers import StableDiffusionPipeline
 
     torch.manual_seed(seed)
-    scheduler, text_encoder, unet = build_scheduler(), build_text_encoder(tokenizer).to(corpus.device), build_unet(channels, vae.config.latent_channels).to(corpus.device)
+    scheduler, text_encoder = build_scheduler(), build_text_encoder(tokenizer).to(corpus.device)
+    unet = build_unet(channels, vae.config.latent_channels).to(corpus.device)
     generator = torch.Generator(corpus.device).manual_seed(seed)
-    tokens = tokenizer([s.caption() for s in corpus.scenes], padding="max_length", return_tensors="pt").input_ids.to(corpus.device)
-    open_tokens = tokenizer(_open_captions(corpus), padding="max_length", return_tensors="pt").input_ids.to(corpus.device)
-    empty = tokenizer("", padding="max_length", return_tensors="pt").input_ids.to(corpus.device)
-    alphas = scheduler.alphas_cumprod.to(corpus.device)
-    average = ExponentialAverage(torch.nn.ModuleList([unet, text_encoder]), 0.9995)
+    tokens = [_tokens(tokenizer, captions, corpus.device) for captions in (_stated(corpus), _open(corpus), [""])]
+    bank = encode_corpus(vae, corpus, generator)
+    average = ExponentialAverage(torch.nn.ModuleList([unet, text_encoder]), 0.999)
 
     def loss_of_step(step: int) -> Tensor:
         average.update()
         index = corpus.draw_scenes(batch, generator)
-        latents = _latents(vae, corpus, index, corpus.draw_spoils(batch, CRISP_SHARE, generator), generator)
-        luck = torch.rand(batch, 1, device=corpus.device, generator=generator)
-        ids = torch.where(luck < 0.4, open_tokens[index], tokens[index])
-        ids = torch.where(luck > 1 - CAPTION_DROPOUT, empty, ids)
+        latents = bank[torch.randint(len(bank), (batch,), device=corpus.device, generator=generator), index]
         noise = torch.randn(latents.shape, device=corpus.device, generator=generator)
         timesteps = torch.randint(1000, (batch,), device=corpus.device, generator=generator)
-        alpha = alphas[timesteps].view(-1, 1, 1, 1)
-        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        return F.mse_loss(unet(noisy, timesteps, text_encoder(ids).last_hidden_state).sample, noise)
+        noisy = scheduler.add_noise(latents, noise, timesteps)
+        states = text_encoder(_draw_captions(tokens, index, generator)).last_hidden_state
+        return F.mse_loss(unet(noisy, timesteps, states).sample, noise)
 
-    minimise([*unet.parameters(), *text_encoder.parameters()], loss_of_step, steps, 2e-3, "stable diffusion")
+    minimise([*unet.parameters(), *text_encoder.parameters()], loss_of_step, steps, 1.5e-3, "stable diffusion")
     average.copy_to()
     return StableDiffusionPipeline(
         vae=vae,
@@ -109,14 +108,32 @@ def train_stable_diffusion(corpus: Corpus, vae, tokenizer, steps: int, batch: in
     )
 
 
-def _open_captions(corpus: Corpus) -> list[str]:
-    from dataclasses import replace
+@torch.no_grad()
+def encode_corpus(vae, corpus: Corpus, generator: torch.Generator, copies: int = 10) -> Tensor:
+    """Scaled latents (copies, scenes, C, 8, 8) of every scene, the first CRISP_SHARE of its copies crisp, each other spoilt in its own way."""
+    num_scenes, bank = len(corpus.scenes), []
+    for copy in range(copies):
+        spoilt = corpus.draw_spoils(num_scenes, float(copy < CRISP_SHARE * copies), generator)
+        images = 2 * corpus.draw_images(torch.arange(num_scenes, device=corpus.device), spoilt, generator) - 1
+        bank.append(torch.cat([vae.encode(part).latent_dist.mean for part in images.split(256)]))
+    return torch.stack(bank) * vae.config.scaling_factor
 
+
+def _stated(corpus: Corpus) -> list[str]:
+    return [scene.caption() for scene in corpus.scenes]
+
+
+def _open(corpus: Corpus) -> list[str]:
     return [replace(scene, place=None).caption() for scene in corpus.scenes]
 
 
-@torch.no_grad()
-def _latents(vae, corpus: Corpus, index: Tensor, spoilt: Spoilt, generator: torch.Generator) -> Tensor:
-    """Scaled latents (B, C, 8, 8) of freshly spoilt renderings."""
-    images = 2 * corpus.draw_images(index, spoilt, generator) - 1
-    return vae.encode(images).latent_dist.mean * vae.config.scaling_factor
+def _tokens(tokenizer, captions: list[str], device: str) -> Tensor:
+    return tokenizer(captions, padding="max_length", return_tensors="pt").input_ids.to(device)
+
+
+def _draw_captions(tokens: list[Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
+    """Token ids (B, L): the place left open in OPEN_SHARE of the captions, CAPTION_DROPOUT of them empty."""
+    stated, left_open, empty = tokens
+    luck = torch.rand(len(index), 1, device=index.device, generator=generator)
+    ids = torch.where(luck < OPEN_SHARE, left_open[index], stated[index])
+    return torch.where(luck > 1 - CAPTION_DROPOUT, empty, ids)

@@ -1,0 +1,50 @@
+# make tiny        the main job: the headline tables at tiny scale, on a laptop's CPU
+# make test        the tests
+# Each sets up the environment (.venv) the first time and nothing twice.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help env tiny all directions report test lint bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(READY): requirements.txt requirements-dev.txt constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	touch $@
+
+env: $(READY) ## the Python environment
+
+tiny: $(READY) ## Tab. 1 and Fig. 2 of GAN-RM at tiny scale; prints the table
+	snakemake ganrm_tab1 ganrm_fig2
+	@python -m workflow_scripts.make_table --print results/tiny/tables/ganrm_tab1.csv
+
+all: $(READY) ## everything at tiny scale
+	snakemake
+
+directions: $(READY) ## the claims over three replicates at tiny scale
+	snakemake directions
+	@cat results/tiny/directions/ganrm_tab1.md
+
+report: $(READY) ## results/report.html: tables, figures, sheets and how each was made
+	snakemake --report results/report.html
+
+test: $(READY) ## the tests
+	python -m pytest -q tests
+
+lint: $(READY) ## style of Python and of the rules
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+	snakemake --lint
+
+bench: $(READY) ## benchmarks, each beside its goal
+	python -m tests.benchmarks
+
+clean: ## results of the tiny scale
+	rm -rf results/tiny

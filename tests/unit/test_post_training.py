@@ -1,0 +1,160 @@
+"""SFT and DPO on a small random pipeline: a broken run equals an unbroken one, LoRA equals its merged weights."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.files import read_json
+from workflow_scripts.lib.training import loop
+from workflow_scripts.lib.training.denoiser import Denoiser, predict
+from workflow_scripts.lib.training.examples import Examples
+from workflow_scripts.lib.training.noise import draw_step
+from workflow_scripts.lib.training.post_training import post_train
+from workflow_scripts.lib.training.settings import TrainingSettings
+
+SETTINGS = TrainingSettings(learning_rate=1e-3, batch_size=2, max_steps=6, lr_warmup_steps=3, checkpoint_seconds=0.0)
+
+
+def train(folder, entry, examples, objective="dpo", settings=SETTINGS, **others):
+    folder.mkdir(exist_ok=True)
+    examples.save(folder / "examples.safetensors", "made of this")
+    out = folder / "policy" / "policy.json"
+    beta = 500.0 if objective == "dpo" else None
+    post_train(objective, entry, {}, None, folder / "examples.safetensors", settings, 0, out, "code", beta=beta, **others)
+    return load_file(out.parent / "unet" / "diffusion_pytorch_model.safetensors"), json.loads((out.parent / "history.json").read_text())
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("objective", ["sft", "dpo"])
+@pytest.mark.parametrize("changes", [{}, {"scope": "lora", "lora_rank": 2}, {"ema_decay": 0.5}], ids=["full", "lora", "average"])
+def test_a_broken_run_equals_an_unbroken_one(tmp_path, pipeline_entry, examples, monkeypatch, objective, changes):
+    settings = replace(SETTINGS, **changes)
+    weights, history = train(tmp_path / "whole", pipeline_entry, examples, objective, settings)
+
+    steps_taken = []
+    original = loop.Training._step
+
+    def dies_at_step_4(self, step, *args):
+        steps_taken.append(step)
+        if step == 4 and len(steps_taken) == 5:
+            raise Killed
+        return original(self, step, *args)
+
+    monkeypatch.setattr(loop.Training, "_step", dies_at_step_4)
+    with pytest.raises(Killed):
+        train(tmp_path / "broken", pipeline_entry, examples, objective, settings)
+    continued, continued_history = train(tmp_path / "broken", pipeline_entry, examples, objective, settings)
+
+    assert steps_taken == [0, 1, 2, 3, 4, 4, 5]
+    assert continued_history == history
+    assert weights.keys() == continued.keys()
+    assert all(torch.equal(weights[name], continued[name]) for name in weights)
+
+
+def test_other_settings_do_not_continue_an_old_state(tmp_path, pipeline_entry, examples, monkeypatch):
+    original = loop.Training._step
+    monkeypatch.setattr(loop.Training, "_step", lambda self, step, *a: original(self, step, *a) if step < 3 else (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        train(tmp_path, pipeline_entry, examples)
+    monkeypatch.setattr(loop.Training, "_step", original)
+    _, history = train(tmp_path, pipeline_entry, examples, settings=replace(SETTINGS, learning_rate=1e-4))
+    assert [row["step"] for row in history] == [1, 2, 3, 4, 5, 6]
+    assert history[-1]["lr"] == pytest.approx(1e-4)
+
+
+def test_dpo_learns_the_pairs(tmp_path, pipeline_entry, examples):
+    settings = replace(SETTINGS, learning_rate=3e-3, max_steps=30, batch_size=6, checkpoint_seconds=1e9)
+    _, history = train(tmp_path, pipeline_entry, examples, settings=settings)
+    assert history[0]["loss"] == pytest.approx(0.693147, abs=1e-4)  # policy = reference: ln 2
+    late = history[-10:]
+    assert sum(row["implicit_accuracy"] for row in late) / 10 > 0.8
+
+
+def test_sft_lowers_the_error(tmp_path, pipeline_entry, examples):
+    settings = replace(SETTINGS, learning_rate=3e-3, max_steps=40, batch_size=6, checkpoint_seconds=1e9)
+    _, history = train(tmp_path, pipeline_entry, examples, "sft", settings)
+    losses = [row["loss"] for row in history]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
+def test_training_changes_the_weights_and_records_their_checksum(tmp_path, pipeline_entry, examples):
+    weights, _ = train(tmp_path, pipeline_entry, examples)
+    before = load_file(f"{pipeline_entry['source']['path']}/unet/diffusion_pytorch_model.safetensors")
+    assert any(not torch.equal(weights[name], before[name]) for name in before)
+    assert len(read_json(tmp_path / "policy" / "policy.json")["sha256"]) == 64
+    assert not (tmp_path / "policy" / "state").exists()
+
+
+def test_a_nan_loss_stops_before_anything_is_written(tmp_path, pipeline_entry, examples):
+    examples.best[3] = float("nan")
+    with pytest.raises(UserError, match="loss is nan.*Lower learning_rate"):
+        train(tmp_path, pipeline_entry, examples)
+    assert not (tmp_path / "policy" / "policy.json").exists()
+
+
+def test_dpo_without_rejected_images_is_refused(tmp_path, pipeline_entry, examples):
+    with pytest.raises(UserError, match="no rejected images"):
+        train(tmp_path, pipeline_entry, Examples(examples.best, None, examples.prompt_index, examples.embeddings))
+
+
+def test_damaged_examples_are_refused(tmp_path, pipeline_entry, examples):
+    path = tmp_path / "examples.safetensors"
+    examples.save(path, "x")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="missing or damaged"):
+        Examples.load(path)
+
+
+@pytest.mark.parametrize("scope", ["full", "lora"])
+def test_before_training_policy_and_reference_agree_and_after_a_change_they_do_not(pipeline_entry, scope):
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(pipeline_entry["source"]["path"], subfolder="unet")
+    denoiser = Denoiser(unet, scope, 2, needs_reference=True, gradient_checkpointing=False)
+    inputs = (torch.randn(2, 4, 8, 8), torch.tensor([10, 500]), torch.randn(2, 24, 96))
+    before = denoiser.predict_reference(*inputs)
+    assert torch.equal(before, predict(denoiser.network, *inputs))
+    with torch.no_grad():
+        for parameter in denoiser.trained().values():
+            parameter.add_(0.01)
+    assert not torch.equal(before, predict(denoiser.network, *inputs))
+    assert torch.equal(before, denoiser.predict_reference(*inputs))
+
+
+def test_a_merged_adapter_predicts_as_the_adapter_did(pipeline_entry):
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(pipeline_entry["source"]["path"], subfolder="unet")
+    denoiser = Denoiser(unet, "lora", 2, needs_reference=False, gradient_checkpointing=False)
+    with torch.no_grad():
+        for parameter in denoiser.trained().values():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    inputs = (torch.randn(2, 4, 8, 8), torch.tensor([10, 500]), torch.randn(2, 24, 96))
+    with torch.no_grad():
+        adapted, merged = predict(unet, *inputs), predict(denoiser.merged(), *inputs)
+    assert torch.allclose(adapted, merged, atol=1e-4)
+    assert not any("lora" in name for name, _ in unet.named_parameters())
+
+
+def test_an_epoch_sees_each_example_once_in_an_order_of_its_own():
+    def epoch(number, seed=0):
+        draws = [draw_step(3 * number + i, 4, 12, (4, 8, 8), 1000, 0.2, seed) for i in range(3)]
+        return torch.cat([draw.index for draw in draws]).tolist()
+
+    assert sorted(epoch(0)) == sorted(epoch(1)) == list(range(12))
+    assert epoch(0) != epoch(1)
+    assert epoch(0) != epoch(0, seed=1)
+
+
+def test_a_step_draws_the_same_whatever_came_before():
+    first = draw_step(5, 4, 12, (4, 8, 8), 1000, 0.2, 0)
+    draw_step(4, 4, 12, (4, 8, 8), 1000, 0.2, 0)
+    again = draw_step(5, 4, 12, (4, 8, 8), 1000, 0.2, 0)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

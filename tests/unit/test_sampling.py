@@ -1,0 +1,97 @@
+"""Sampling: an image depends on its prompt and seed alone; killed jobs keep their shards."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
+from workflow_scripts.lib.diffusion.pipelines import load_pipeline
+from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample, sample_part
+from workflow_scripts.lib.shards import Part
+
+SETTINGS = SamplingSettings(num_inference_steps=3, guidance_scale=1.0, height=32, width=32)
+PROMPTS = pd.DataFrame({"prompt_id": range(5), "prompt": ["a frog on blue", "two cats on red", "the word SUN on green", "a cat on blue", "a heart on red"]})
+
+
+@pytest.fixture(scope="module")
+def pipeline(pipeline_entry):
+    return load_pipeline(pipeline_entry, {}, None, "cpu", torch.float32)
+
+
+def requests(seed=0, stream="eval", samples=2):
+    return requests_for(PROMPTS, samples, seed, stream)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+def test_batching_does_not_change_an_image(pipeline, guidance_scale):
+    settings = SamplingSettings(3, guidance_scale, 32, 32)
+    together, latents = sample(pipeline, requests(), settings)
+    alone = np.concatenate([sample(pipeline, [request], settings)[0] for request in requests()])
+    assert together.shape == (10, 32, 32, 3)
+    assert latents.shape == (10, 4, 8, 8)
+    assert np.abs(together.astype(int) - alone).max() <= 1
+
+
+def test_it_equals_the_pipeline_called_as_in_its_documentation(pipeline):
+    request = requests()[3]
+    theirs = pipeline(
+        request.prompt,
+        num_inference_steps=3,
+        guidance_scale=3.0,
+        height=32,
+        width=32,
+        generator=torch.Generator().manual_seed(request.seed),
+        output_type="np",
+    ).images[0]
+    ours = sample(pipeline, [request], SamplingSettings(3, 3.0, 32, 32))[0][0]
+    assert np.abs(np.rint(theirs * 255) - ours).max() <= 1
+
+
+def test_seeds_differ_by_prompt_number_replicate_and_stream():
+    seeds = [r.seed for args in ((0, "eval"), (1, "eval"), (0, "train.r0"), (0, "train.r1")) for r in requests(*args)]
+    assert len(set(seeds)) == 40
+
+
+def test_a_killed_part_keeps_its_shards_and_ends_equal(tmp_path, pipeline, monkeypatch):
+    shards = [requests()[i : i + 4] for i in (0, 4, 8)]
+    whole, broken = tmp_path / "whole" / "part0.json", tmp_path / "broken" / "part0.json"
+    sample_part(pipeline, shards, SETTINGS, 2, whole, "f")
+
+    calls = []
+    from workflow_scripts.lib.diffusion import sampling
+
+    def dies_in_shard_2(*args):
+        calls.append(args[1])
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return sample(*args)
+
+    monkeypatch.setattr(sampling, "sample", dies_in_shard_2)
+    with pytest.raises(KeyboardInterrupt):
+        sample_part(pipeline, shards, SETTINGS, 2, broken, "f")
+    assert not broken.exists()
+    calls[:] = [None] * 10
+    sample_part(pipeline, shards, SETTINGS, 2, broken, "f")
+    assert len(calls) - 10 == 3  # shards 1 (two batches, one of them done before the kill) and 2
+    assert whole.read_bytes() == broken.read_bytes()
+    assert [(row.key, image.tobytes()) for row, image in Part(whole).images()] == [(row.key, image.tobytes()) for row, image in Part(broken).images()]
+
+
+def test_encoded_latents_decode_to_the_image_and_sampler_latents_are_the_samplers_own(tmp_path, pipeline):
+    path = tmp_path / "part0.json"
+    sample_part(pipeline, [requests()], SETTINGS, 5, path, "f")
+    part = Part(path)
+    pairs = pairs_of(part, None)
+    assert list(pairs["best_key"]) == [f"{i:06d}-00" for i in range(5)]
+    own = encode_examples(pipeline, part, pairs, "sampler", 4, 0)
+    assert torch.equal(own.worst, part.latents(list(pairs["worst_key"])))
+    encoded = encode_examples(pipeline, part, pairs, "encoded", 4, 0)
+    image = torch.from_numpy(next(iter(part.images(["000002-00"])))[1]).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        posterior = pipeline.vae.encode(image).latent_dist
+    distance = (encoded.best[2] / pipeline.vae.config.scaling_factor - posterior.mean[0]) / posterior.std[0]
+    assert abs(distance.mean().item()) < 0.3
+    assert 0.8 < distance.std().item() < 1.2
+    assert encoded.embeddings["prompt_embeds"].shape == (6, 24, 96)
+    assert encoded.prompt_index.tolist() == [1, 2, 3, 4, 5]

@@ -1,0 +1,48 @@
+"""Random-weight pipelines of the true classes in folders, and training examples: a pytest plugin."""
+
+import pytest
+import torch
+
+from workflow_scripts.lib.training.examples import Examples
+from workflow_scripts.lib.zoo.tokenizer import train_tokenizer
+
+SAMPLING = {"scheduler": "DDIMScheduler"}
+
+
+@pytest.fixture(scope="session")
+def pipeline_entry(tmp_path_factory):
+    """A registry entry of a StableDiffusionPipeline: 32 pixels, 8x8x4 latents."""
+    from diffusers import AutoencoderKL, StableDiffusionPipeline
+
+    from workflow_scripts.lib.zoo.stable_diffusion import build_scheduler, build_text_encoder, build_unet
+
+    folder = tmp_path_factory.mktemp("pipeline")
+    torch.manual_seed(0)
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=4,
+        latent_channels=4,
+    )
+    tokenizer = train_tokenizer(folder / "words", vocab_size=600)
+    StableDiffusionPipeline(
+        vae=vae.eval(),
+        text_encoder=build_text_encoder(tokenizer).eval(),
+        tokenizer=tokenizer,
+        unet=build_unet((16, 16), 4).eval(),
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return {"name": "random", "class": "StableDiffusionPipeline", "source": {"path": str(folder)}, "sampling": SAMPLING}
+
+
+@pytest.fixture
+def examples():
+    """Twelve random pairs under four prompts."""
+    generator = torch.Generator().manual_seed(0)
+    best, worst = (torch.randn(12, 4, 8, 8, generator=generator) for _ in range(2))
+    embeddings = {"prompt_embeds": torch.randn(5, 24, 96, generator=generator)}
+    return Examples(best, worst, 1 + torch.arange(12) % 4, embeddings)
