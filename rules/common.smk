@@ -78,7 +78,10 @@ def runs_with(objective):
 def sampling_seed(policy, prompt_set):
     """Evaluation noise is the same for every policy of a replicate; each round of training has its own."""
     policy = parse_policy(policy)
-    return {"seed": policy.replicate, "stream": prompt_set if prompt_set == "eval" else f"{prompt_set}.r{policy.round or 0}"}
+    return {
+        "seed": policy.replicate,
+        "stream": prompt_set if prompt_set == "eval" else f"{prompt_set}.r{policy.round or 0}",
+    }
 
 
 # ---- targets

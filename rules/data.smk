@@ -8,7 +8,11 @@ def prompt_options(wildcards):
 
 def dataset_options(wildcards):
     scale = CONFIG.scale(wildcards.scale)
-    size = next(entry["sampling"]["height"] for role in scale.models if "sampling" in (entry := CONFIG.model(role, wildcards.scale)))
+    size = next(
+        entry["sampling"]["height"]
+        for role in scale.models
+        if "sampling" in (entry := CONFIG.model(role, wildcards.scale))
+    )
     return options({"dataset": scale.data[wildcards.dataset], "count": scale.images[wildcards.dataset], "size": size})
 
 

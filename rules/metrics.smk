@@ -22,7 +22,11 @@ def feature_files(wildcards):
 
 def reference_files(wildcards):
     distances = metrics_of_kind(wildcards.scale, "frechet_distance").values()
-    return [path for about in distances for path in features_of(wildcards.scale, about["role"], f"images/{about['reference']}")]
+    return [
+        path
+        for about in distances
+        for path in features_of(wildcards.scale, about["role"], f"images/{about['reference']}")
+    ]
 
 
 def rewards_of_selection(wildcards):

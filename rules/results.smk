@@ -33,7 +33,11 @@ def rows_of_sheet(wildcards):
 
 
 def images_of_sheet(wildcards):
-    return [path for _, policy, _ in rows_of_sheet(wildcards) for path in images_of(wildcards.scale, f"samples/{policy}/eval")]
+    return [
+        path
+        for _, policy, _ in rows_of_sheet(wildcards)
+        for path in images_of(wildcards.scale, f"samples/{policy}/eval")
+    ]
 
 
 def rewards_of_sheet(wildcards):
@@ -65,7 +69,10 @@ rule make_table:
         metrics_of,
     output:
         csv=report(
-            "results/{scale}tables/{table}.csv", caption="../docs/captions/table.rst", category="Tables", labels={"table": "{table}"}
+            "results/{scale}tables/{table}.csv",
+            caption="../docs/captions/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
         ),
         md="results/{scale}tables/{table}.md",
         tex="results/{scale}tables/{table}.tex",
@@ -88,7 +95,10 @@ rule plot_ranks:
     output:
         "results/{scale}figures/{figure}.pdf",
         report(
-            "results/{scale}figures/{figure}.png", caption="../docs/captions/ranks.rst", category="Figures", labels={"figure": "{figure}"}
+            "results/{scale}figures/{figure}.png",
+            caption="../docs/captions/ranks.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
         ),
     log:
         "results/{scale}logs/plot_ranks/{figure}.log",
@@ -108,7 +118,12 @@ rule make_sheet:
         images=images_of_sheet,
         rewards=rewards_of_sheet,
     output:
-        report("results/{scale}sheets/{table}.png", caption="../docs/captions/sheet.rst", category="Images", labels={"table": "{table}"}),
+        report(
+            "results/{scale}sheets/{table}.png",
+            caption="../docs/captions/sheet.rst",
+            category="Images",
+            labels={"table": "{table}"},
+        ),
     log:
         "results/{scale}logs/make_sheet/{table}.log",
     conda:

@@ -28,7 +28,9 @@ def reward_options(wildcards):
     recipe = CONFIG.reward(wildcards.reward, wildcards.scale)
     bootstrap = {"bootstrap_positives": recipe["bootstrap"]["num_positives"], "bootstrap_negatives": recipe["bootstrap"]["num_negatives"],
                  "alpha": recipe["bootstrap"]["alpha"]}  # fmt: skip
-    plain = {name: recipe[name] for name in ("num_proxies", "num_negatives", "variant", "loss", "checkpoints", "dropout")}
+    plain = {
+        name: recipe[name] for name in ("num_proxies", "num_negatives", "variant", "loss", "checkpoints", "dropout")
+    }
     return options({**plain, **bootstrap, **recipe["optimizer"], "seed": parse_policy(wildcards.policy).replicate})
 
 

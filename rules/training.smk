@@ -19,7 +19,9 @@ def selection_option(wildcards, input):
 
 
 def encoding_options(wildcards):
-    return options({"batch_size": CONFIG.scale(wildcards.scale).counts["sampling_batch_size"], **hardware(wildcards.scale)})
+    return options(
+        {"batch_size": CONFIG.scale(wildcards.scale).counts["sampling_batch_size"], **hardware(wildcards.scale)}
+    )
 
 
 def examples_of_round(wildcards):

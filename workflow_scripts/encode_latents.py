@@ -14,8 +14,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     add = options.add_argument
     add("--model", required=True, help="pipeline in config/models.yaml whose VAE and text encoders are used")
     add("--images", type=Path, nargs="+", required=True, help="part files of the collection")
-    add("--selection", type=Path, help="file of select_samples; without one, image 0 of each prompt is preferred to image 1")
-    add("--latents", choices=["encoded", "sampler"], default="encoded", help="re-encode pixels, or take the sampler's own latents")
+    add(
+        "--selection",
+        type=Path,
+        help="file of select_samples; without one, image 0 of each prompt is preferred to image 1",
+    )
+    add(
+        "--latents",
+        choices=["encoded", "sampler"],
+        default="encoded",
+        help="re-encode pixels, or take the sampler's own latents",
+    )
     add("--batch-size", type=int, default=8, help="images encoded at once")
     add("--seed", type=int, default=0, help="of the VAE's posterior sample")
     add("--device", default="cpu", help="cpu, cuda or cuda:N")

@@ -37,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         dtype=args.dtype,
         code=code_of("sample_images"),
     )
-    print(f"{len(prompts)} prompts x {args.samples_per_prompt} = {len(requests)} images in {len(shards)} shard(s)", flush=True)
+    print(
+        f"{len(prompts)} prompts x {args.samples_per_prompt} = {len(requests)} images in {len(shards)} shard(s)",
+        flush=True,
+    )
     pipeline = load_pipeline(entry, entries, args.policy, args.device, getattr(torch, args.dtype))
     sample_part(pipeline, shards, settings, args.batch_size, args.out, made_of)
 

@@ -13,7 +13,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__)
     add_training_options(options)
     options.add_argument("--beta", type=float, required=True, help="weight of the divergence from the reference")
-    options.add_argument("--reference", choices=["previous", "base"], default="previous", help="what the policy is held to")
+    options.add_argument(
+        "--reference", choices=["previous", "base"], default="previous", help="what the policy is held to"
+    )
     args = options.parse_args(argv)
 
     from workflow_scripts.lib.provenance import code_of

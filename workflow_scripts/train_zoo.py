@@ -15,7 +15,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `train_zoo`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, choices=MODELS)
-    parser.add_argument("--zoo", type=Path, required=True, help="folder that holds (and receives) the models, one folder each")
+    parser.add_argument(
+        "--zoo", type=Path, required=True, help="folder that holds (and receives) the models, one folder each"
+    )
     parser.add_argument("--steps", type=int, default=0, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=256, help="images (or comparisons) per step")
     parser.add_argument("--channels", type=int, nargs="+", default=[48, 80], help="widths of the UNet's levels")
@@ -25,7 +27,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from .lib.zoo.recipes import train
 
-    train(args.model, args.zoo, steps=args.steps, batch=args.batch, seed=args.seed, device=args.device, channels=tuple(args.channels))
+    train(
+        args.model,
+        args.zoo,
+        steps=args.steps,
+        batch=args.batch,
+        seed=args.seed,
+        device=args.device,
+        channels=tuple(args.channels),
+    )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,12 @@ def train(folder, entry, examples, objective="dpo", settings=SETTINGS, **others)
     examples.save(folder / "examples.safetensors", "made of this")
     out = folder / "policy" / "policy.json"
     beta = 500.0 if objective == "dpo" else None
-    post_train(objective, entry, {}, None, folder / "examples.safetensors", settings, 0, out, "code", beta=beta, **others)
-    return load_file(out.parent / "unet" / "diffusion_pytorch_model.safetensors"), json.loads((out.parent / "history.json").read_text())
+    post_train(
+        objective, entry, {}, None, folder / "examples.safetensors", settings, 0, out, "code", beta=beta, **others
+    )
+    return load_file(out.parent / "unet" / "diffusion_pytorch_model.safetensors"), json.loads(
+        (out.parent / "history.json").read_text()
+    )
 
 
 class Killed(Exception):
@@ -33,7 +37,9 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("objective", ["sft", "dpo"])
-@pytest.mark.parametrize("changes", [{}, {"scope": "lora", "lora_rank": 2}, {"ema_decay": 0.5}], ids=["full", "lora", "average"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"scope": "lora", "lora_rank": 2}, {"ema_decay": 0.5}], ids=["full", "lora", "average"]
+)
 def test_a_broken_run_equals_an_unbroken_one(tmp_path, pipeline_entry, examples, monkeypatch, objective, changes):
     settings = replace(SETTINGS, **changes)
     weights, history = train(tmp_path / "whole", pipeline_entry, examples, objective, settings)
@@ -60,7 +66,11 @@ def test_a_broken_run_equals_an_unbroken_one(tmp_path, pipeline_entry, examples,
 
 def test_other_settings_do_not_continue_an_old_state(tmp_path, pipeline_entry, examples, monkeypatch):
     original = loop.Training._step
-    monkeypatch.setattr(loop.Training, "_step", lambda self, step, *a: original(self, step, *a) if step < 3 else (_ for _ in ()).throw(Killed()))
+    monkeypatch.setattr(
+        loop.Training,
+        "_step",
+        lambda self, step, *a: original(self, step, *a) if step < 3 else (_ for _ in ()).throw(Killed()),
+    )
     with pytest.raises(Killed):
         train(tmp_path, pipeline_entry, examples)
     monkeypatch.setattr(loop.Training, "_step", original)

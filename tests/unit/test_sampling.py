@@ -11,7 +11,12 @@ from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_f
 from workflow_scripts.lib.shards import Part
 
 SETTINGS = SamplingSettings(num_inference_steps=3, guidance_scale=1.0, height=32, width=32)
-PROMPTS = pd.DataFrame({"prompt_id": range(5), "prompt": ["a frog on blue", "two cats on red", "the word SUN on green", "a cat on blue", "a heart on red"]})
+PROMPTS = pd.DataFrame(
+    {
+        "prompt_id": range(5),
+        "prompt": ["a frog on blue", "two cats on red", "the word SUN on green", "a cat on blue", "a heart on red"],
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +80,9 @@ def test_a_killed_part_keeps_its_shards_and_ends_equal(tmp_path, pipeline, monke
     sample_part(pipeline, shards, SETTINGS, 2, broken, "f")
     assert len(calls) - 10 == 3  # shards 1 (two batches, one of them done before the kill) and 2
     assert whole.read_bytes() == broken.read_bytes()
-    assert [(row.key, image.tobytes()) for row, image in Part(whole).images()] == [(row.key, image.tobytes()) for row, image in Part(broken).images()]
+    assert [(row.key, image.tobytes()) for row, image in Part(whole).images()] == [
+        (row.key, image.tobytes()) for row, image in Part(broken).images()
+    ]
 
 
 def test_encoded_latents_decode_to_the_image_and_sampler_latents_are_the_samplers_own(tmp_path, pipeline):

@@ -15,7 +15,7 @@ def test_a_seed_is_the_first_63_bits_of_a_sha256():
 
 def test_seeds_fit_a_signed_64_bit_integer():
     seeds = [seed_of(i) for i in range(1000)]
-    assert 0 <= min(seeds) and max(seeds) < 2**63 and max(seeds) > 2**62
+    assert min(seeds) >= 0 and max(seeds) < 2**63 and max(seeds) > 2**62
     assert len(set(seeds)) == 1000
 
 

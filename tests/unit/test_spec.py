@@ -255,7 +255,7 @@ def test_every_key_has_a_description_and_unknown_keys_are_refused(file):
     schema = load_document(file).data
     Draft202012Validator.check_schema(schema)
     for path, declaring, inner in declared(schema):
-        refinement = path.endswith(".properties.value") or path.endswith(".value") and "$ref" in declaring
+        refinement = path.endswith(".properties.value") or (path.endswith(".value") and "$ref" in declaring)
         assert refinement or inner.get("description"), f"{file.name}: {path} has no description"
         assert refinement or declaring.get("additionalProperties") is False, (
             f"{file.name}: {path} stands beside unknown keys"

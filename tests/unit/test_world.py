@@ -100,7 +100,11 @@ def test_noise_changes_crispness_little():
 
 
 def test_a_real_ocr_model_reads_the_drawn_words():
-    read = {(word, ground): read_word(to_uint8(render(Scene(ground, word=word))))[0] for word in WORDS for ground in ("white", "green")}
+    read = {
+        (word, ground): read_word(to_uint8(render(Scene(ground, word=word))))[0]
+        for word in WORDS
+        for ground in ("white", "green")
+    }
     assert np.mean([text == word for (word, _), text in read.items()]) >= 0.9
 
 

@@ -49,7 +49,9 @@ def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
 
 def _folder(folder: Path, count: int, size: int) -> Iterator[Item]:
     if not folder.is_dir():
-        raise UserError(f"the image folder {folder} does not exist; make it and put images in, or correct `path` in config/data.yaml")
+        raise UserError(
+            f"the image folder {folder} does not exist; make it and put images in, or correct `path` in config/data.yaml"
+        )
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     _enough(len(paths), count, folder)
     for i, path in enumerate(paths[:count]):
@@ -64,7 +66,9 @@ def _archives(archives: list[Path], count: int, size: int) -> Iterator[Item]:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 if done < count and member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                    yield Item(done, 0, "", open_image(archive.extractfile(member).read(), size, f"{path}:{member.name}"))
+                    yield Item(
+                        done, 0, "", open_image(archive.extractfile(member).read(), size, f"{path}:{member.name}")
+                    )
                     done += 1
     _enough(done, count, archives[0].parent)
 
@@ -72,7 +76,9 @@ def _archives(archives: list[Path], count: int, size: int) -> Iterator[Item]:
 def _enough(found: int, wanted: int, place: Path) -> None:
     if found < wanted:
         what = "is empty" if not found else f"holds {found} images"
-        raise UserError(f"{place} {what}, {wanted} are asked for; add images or lower `images` (and num_proxies) in the scale's file")
+        raise UserError(
+            f"{place} {what}, {wanted} are asked for; add images or lower `images` (and num_proxies) in the scale's file"
+        )
 
 
 def open_image(data: bytes, size: int, name: str) -> np.ndarray:
@@ -84,6 +90,8 @@ def open_image(data: bytes, size: int, name: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            return np.asarray(ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (size, size), Image.Resampling.BICUBIC))
+            return np.asarray(
+                ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+            )
     except Exception as error:  # Pillow's plugins raise many kinds
         raise UserError(f"{name} cannot be read as an image ({error}); remove or replace it") from error

@@ -31,10 +31,16 @@ def pairs_of(collection: Collection, selection: Path | None) -> pd.DataFrame:
     return pd.DataFrame({"prompt": list(index["prompt"]), **keys})
 
 
-def encode_examples(pipeline: DiffusionPipeline, collection: Collection, pairs: pd.DataFrame, latents: str, batch_size: int, seed: int) -> Examples:
+def encode_examples(
+    pipeline: DiffusionPipeline, collection: Collection, pairs: pd.DataFrame, latents: str, batch_size: int, seed: int
+) -> Examples:
     """Latents of every image that a pair names, each encoded once, and embeddings of every prompt and of the empty one."""
     keys = list(dict.fromkeys([*pairs["best_key"], *pairs["worst_key"]]))
-    found = collection.latents(keys) if latents == "sampler" else _encode_images(pipeline, collection, keys, batch_size, seed)
+    found = (
+        collection.latents(keys)
+        if latents == "sampler"
+        else _encode_images(pipeline, collection, keys, batch_size, seed)
+    )
     row = {key: i for i, key in enumerate(keys)}
     best, worst = (found[[row[key] for key in pairs[column]]] for column in ("best_key", "worst_key"))
     prompts = list(dict.fromkeys(pairs["prompt"]))
@@ -51,7 +57,9 @@ def encode_texts(pipeline: DiffusionPipeline, prompts: list[str], batch_size: in
     return {name: torch.cat([batch[name].float().cpu() for batch in batches]) for name in batches[0]}
 
 
-def _encode_images(pipeline: DiffusionPipeline, collection: Collection, keys: list[str], batch_size: int, seed: int) -> Tensor:
+def _encode_images(
+    pipeline: DiffusionPipeline, collection: Collection, keys: list[str], batch_size: int, seed: int
+) -> Tensor:
     """Scaled posterior samples (N, C, h, w) float32, one per key; each key has its own noise."""
     latents: dict[str, Tensor] = {}
     batch: list[tuple[str, np.ndarray]] = []
@@ -71,6 +79,11 @@ def _encode_batch(pipeline: DiffusionPipeline, batch: list[tuple[str, np.ndarray
         pixels = torch.stack([torch.from_numpy(image) for _, image in batch]).permute(0, 3, 1, 2)
         posterior = vae.encode((pixels.to(vae.device, vae.dtype) / 127.5) - 1).latent_dist
         mean, std = posterior.mean.float().cpu(), posterior.std.float().cpu()
-        noise = [torch.randn(mean.shape[1:], generator=torch.Generator().manual_seed(seed_of("vae", seed, key))) for key, _ in batch]
-        scaled = (mean + std * torch.stack(noise) - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
+        noise = [
+            torch.randn(mean.shape[1:], generator=torch.Generator().manual_seed(seed_of("vae", seed, key)))
+            for key, _ in batch
+        ]
+        scaled = (
+            mean + std * torch.stack(noise) - (getattr(vae.config, "shift_factor", None) or 0.0)
+        ) * vae.config.scaling_factor
     return {key: latent for (key, _), latent in zip(batch, scaled, strict=True)}

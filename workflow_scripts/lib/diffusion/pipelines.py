@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
-def load_pipeline(entry: dict, entries: dict[str, dict], policy: Path | None, device: str, dtype: torch.dtype) -> DiffusionPipeline:
+def load_pipeline(
+    entry: dict, entries: dict[str, dict], policy: Path | None, device: str, dtype: torch.dtype
+) -> DiffusionPipeline:
     """Load a registry entry of kind pipeline, in eval mode and without a safety checker.
 
     An entry with a `base` replaces that pipeline's UNet only; a `policy` file (train_sft, train_dpo) replaces it again.
@@ -24,7 +26,11 @@ def load_pipeline(entry: dict, entries: dict[str, dict], policy: Path | None, de
     import diffusers
 
     folder = resolve_folder(entries[entry["base"]] if entry.get("base") else entry)
-    extra = {"safety_checker": None, "requires_safety_checker": False} if entry["class"] == "StableDiffusionPipeline" else {}
+    extra = (
+        {"safety_checker": None, "requires_safety_checker": False}
+        if entry["class"] == "StableDiffusionPipeline"
+        else {}
+    )
     pipeline = getattr(diffusers, entry["class"]).from_pretrained(folder, dtype=dtype, local_files_only=True, **extra)
     if entry.get("base"):
         pipeline.unet = _load_unet(pipeline, resolve_folder(entry), dtype)
@@ -46,7 +52,9 @@ def policy_weights(path: Path) -> Path:
     """The UNet folder of a policy file; a changed or missing weight file is a UserError."""
     expected, weights = read_json(path)["sha256"], path.parent / WEIGHTS
     if not weights.exists() or sha256(weights) != expected:
-        raise UserError(f"{weights} is missing or not what was trained; train it again: rm '{path}' and run the same command")
+        raise UserError(
+            f"{weights} is missing or not what was trained; train it again: rm '{path}' and run the same command"
+        )
     return weights.parent
 
 

@@ -67,7 +67,9 @@ def sample_part(
         name = f"{out.stem}-shard{number:05d}"
         entry = committed(out.parent, name, fingerprint)
         if entry is None:
-            entry = _sample_shard(pipeline, requests, settings, batch_size, ShardWriter(out.parent, name, fingerprint), bar)
+            entry = _sample_shard(
+                pipeline, requests, settings, batch_size, ShardWriter(out.parent, name, fingerprint), bar
+            )
         else:
             bar(len(requests))
         entries.append(entry)
@@ -85,7 +87,9 @@ def _sample_shard(pipeline, requests: list[Request], settings, batch_size: int, 
     return writer.commit()
 
 
-def sample(pipeline: DiffusionPipeline, requests: list[Request], settings: SamplingSettings) -> tuple[np.ndarray, Tensor]:
+def sample(
+    pipeline: DiffusionPipeline, requests: list[Request], settings: SamplingSettings
+) -> tuple[np.ndarray, Tensor]:
     """Images (B, H, W, 3) uint8 and the sampler's final latents (B, C, h, w) float32, as the UNet sees them (scaled)."""
     import torch
 

@@ -105,7 +105,7 @@ def _is_whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except Exception:  # noqa: BLE001 - a damaged archive fails in many ways
+    except Exception:
         return False
 
 

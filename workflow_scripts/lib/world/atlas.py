@@ -41,7 +41,9 @@ def drawn_word(word: str) -> np.ndarray:
 def _page(name: str) -> np.ndarray:
     path = ATLAS_FOLDER / name
     if not path.exists():
-        raise UserError(f"{path} is missing; restore it with `git checkout -- {path}` or `python -m workflow_scripts.draw_atlas`")
+        raise UserError(
+            f"{path} is missing; restore it with `git checkout -- {path}` or `python -m workflow_scripts.draw_atlas`"
+        )
     return np.asarray(Image.open(path).convert("RGBA"), dtype=np.float32) / 255
 
 
@@ -65,7 +67,9 @@ def _rasterise(code: str, size: int, style: str) -> Image.Image:
     if style == "line art":
         text = re.sub(r'<g id="color".*?</g>', "", text, flags=re.S)
         text = re.sub(r'<g id="color-foreground".*?</g>', "", text, flags=re.S)
-    large = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=text, width=8 * size, height=8 * size)))).convert("RGBA")
+    large = Image.open(
+        io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=text, width=8 * size, height=8 * size)))
+    ).convert("RGBA")
     return _centred(large.crop(large.getbbox())).resize((size, size), Image.Resampling.BOX, reducing_gap=None)
 
 
@@ -82,5 +86,7 @@ def _draw_words() -> Image.Image:
     font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), 12)
     page = Image.new("RGBA", (IMAGE_SIZE, WORD_HEIGHT * len(WORDS)))
     for row, word in enumerate(WORDS):
-        ImageDraw.Draw(page).text((IMAGE_SIZE / 2, (row + 0.5) * WORD_HEIGHT), word, font=font, fill="black", anchor="mm")
+        ImageDraw.Draw(page).text(
+            (IMAGE_SIZE / 2, (row + 0.5) * WORD_HEIGHT), word, font=font, fill="black", anchor="mm"
+        )
     return page

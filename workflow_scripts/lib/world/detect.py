@@ -55,7 +55,9 @@ def crispness(images: np.ndarray, clean: np.ndarray) -> np.ndarray:
     Blur and washed-out colour lower it; noise, uncorrelated with the drawing, neither raises nor lowers it in the mean.
     """
     products = zip(_differences(images), _differences(clean), strict=True)
-    both, own = np.sum([((ours * theirs).sum(axis=(1, 2, 3)), (theirs**2).sum(axis=(1, 2, 3))) for ours, theirs in products], axis=0)
+    both, own = np.sum(
+        [((ours * theirs).sum(axis=(1, 2, 3)), (theirs**2).sum(axis=(1, 2, 3))) for ours, theirs in products], axis=0
+    )
     return np.clip(both / own, 0, 1)
 
 
@@ -76,4 +78,8 @@ def shows(detected: Scene, asked: Scene) -> bool:
 
 def shows_subject(detected: Scene, asked: Scene) -> bool:
     """Whether sprites (in any number and order) and background are right."""
-    return detected.background == asked.background and set(detected.nouns) == set(asked.nouns) and detected.word == asked.word
+    return (
+        detected.background == asked.background
+        and set(detected.nouns) == set(asked.nouns)
+        and detected.word == asked.word
+    )

@@ -22,7 +22,11 @@ BLUR_LEVELS = (0.0, 0.6, 0.9, 1.2, 1.5)
 
 def degrade(image: np.ndarray, quality: Quality, rng: np.random.Generator) -> np.ndarray:
     """Spoil an image (H, W, 3) in [0, 1]."""
-    return np.clip(wash(blur(image, quality.blur), quality.wash) + quality.noise * rng.standard_normal(image.shape, np.float32), 0, 1)
+    return np.clip(
+        wash(blur(image, quality.blur), quality.wash) + quality.noise * rng.standard_normal(image.shape, np.float32),
+        0,
+        1,
+    )
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -44,4 +48,6 @@ def draw_quality(rng: np.random.Generator, crisp_share: float) -> Quality:
     """A quality as in the base generators' training data: crisp with probability `crisp_share`, else some blur, wash and noise."""
     if rng.random() < crisp_share:
         return CRISP
-    return Quality(BLUR_LEVELS[rng.integers(1, len(BLUR_LEVELS))], float(rng.uniform(0, 0.6)), float(rng.uniform(0, 0.03)))
+    return Quality(
+        BLUR_LEVELS[rng.integers(1, len(BLUR_LEVELS))], float(rng.uniform(0, 0.6)), float(rng.uniform(0, 0.03))
+    )

@@ -38,7 +38,9 @@ def render_clip(scene: Scene, num_frames: int, rng: np.random.Generator, speed: 
     offsets = [round((i - (num_frames - 1) / 2) * speed) for i in range(num_frames)]
     pad = max(map(abs, offsets))
     wide = np.pad(still, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
-    return np.stack([wide[pad + o * dy : pad + o * dy + IMAGE_SIZE, pad + o * dx : pad + o * dx + IMAGE_SIZE] for o in offsets])
+    return np.stack(
+        [wide[pad + o * dy : pad + o * dy + IMAGE_SIZE, pad + o * dx : pad + o * dx + IMAGE_SIZE] for o in offsets]
+    )
 
 
 def _paste(canvas: np.ndarray, rgba: np.ndarray, corner: tuple[int, int]) -> np.ndarray:

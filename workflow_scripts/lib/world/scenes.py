@@ -56,7 +56,9 @@ class Scene:
         return f"{NUMBERS[len(self.nouns)]} {plural(self.nouns[0])}"
 
 
-def all_scenes(nouns: tuple[str, ...] = tuple(SAFE_SPRITES), style: str = "colour", open_places: bool = True) -> Iterator[Scene]:
+def all_scenes(
+    nouns: tuple[str, ...] = tuple(SAFE_SPRITES), style: str = "colour", open_places: bool = True
+) -> Iterator[Scene]:
     """Every scene that can be described with these nouns, in a fixed order; `open_places` adds captions that leave the place open."""
     places = (None, *PLACES) if open_places else tuple(PLACES)
     for background in BACKGROUNDS:
@@ -81,7 +83,9 @@ def scene_of(caption: str) -> Scene:
     try:
         return _scenes_by_caption()[caption]
     except KeyError:
-        raise UserError(f"{caption!r} is no caption of the tiny world (such as 'a frog at top left on blue'); score it with another scorer") from None
+        raise UserError(
+            f"{caption!r} is no caption of the tiny world (such as 'a frog at top left on blue'); score it with another scorer"
+        ) from None
 
 
 @cache

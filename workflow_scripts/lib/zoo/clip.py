@@ -32,7 +32,12 @@ def build_clip(tokenizer):
         pad_token_id=tokenizer.pad_token_id,
     )
     vision = dict(
-        hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=3, num_attention_heads=4, image_size=IMAGE_SIZE, patch_size=8
+        hidden_size=WIDTH,
+        intermediate_size=4 * WIDTH,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=IMAGE_SIZE,
+        patch_size=8,
     )
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=64))
 
@@ -46,7 +51,9 @@ def build_image_processor():
 
 def normalise(images: Tensor, processor) -> Tensor:
     """Images (B, 3, H, W) in [0, 1] to CLIP's pixel values."""
-    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (processor.image_mean, processor.image_std))
+    mean, std = (
+        torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (processor.image_mean, processor.image_std)
+    )
     return (images - mean) / std
 
 
@@ -60,7 +67,9 @@ def train_clip(corpus: Corpus, tokenizer, steps: int, batch: int, seed: int):
         index = corpus.draw_scenes(batch, generator, replacement=False)
         spoilt = corpus.draw_spoils(batch, 0.35, generator)
         pixels = normalise(corpus.draw_images(index, spoilt, generator), processor)
-        ids = tokenizer(_captions(corpus, index, spoilt, rng), padding="max_length", truncation=True, return_tensors="pt").input_ids
+        ids = tokenizer(
+            _captions(corpus, index, spoilt, rng), padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
         return clip(input_ids=ids.to(corpus.device), pixel_values=pixels, return_loss=True).loss
 
     minimise(clip.parameters(), loss_of_step, steps, 1e-3, "clip")
@@ -73,7 +82,9 @@ def _captions(corpus: Corpus, index: Tensor, spoilt: Spoilt, rng: np.random.Gene
         f"a {word} picture of {caption}" if luck < QUALITY_SHARE else caption
         for caption, word, luck in zip(captions, spoilt.words(), rng.random(len(captions)), strict=True)
     ]
-    return [f"{PREFIX} {c}" if luck < PREFIX_SHARE else c for c, luck in zip(styled, rng.random(len(styled)), strict=True)]
+    return [
+        f"{PREFIX} {c}" if luck < PREFIX_SHARE else c for c, luck in zip(styled, rng.random(len(styled)), strict=True)
+    ]
 
 
 @torch.no_grad()
@@ -84,7 +95,9 @@ def matching_accuracy(clip, corpus: Corpus, tokenizer, choices: int = 64, seed: 
     for _ in range(8):
         index = corpus.draw_scenes(choices, generator, replacement=False)
         images = corpus.draw_images(index, corpus.draw_spoils(choices, 1.0, generator), generator)
-        ids = tokenizer(corpus.captions(index, rng, 0.0), padding="max_length", return_tensors="pt").input_ids.to(corpus.device)
+        ids = tokenizer(corpus.captions(index, rng, 0.0), padding="max_length", return_tensors="pt").input_ids.to(
+            corpus.device
+        )
         logits = clip(input_ids=ids, pixel_values=normalise(images, build_image_processor())).logits_per_image
         right.append((logits.argmax(1) == torch.arange(choices, device=corpus.device)).float().mean().item())
     return float(np.mean(right))
@@ -94,7 +107,9 @@ def cosine_score(clip, tokenizer):
     """`score(captions, pixel_values) -> (B,)`: exp(logit_scale) times the cosine of the two embeddings, as PickScore."""
 
     def score(captions: list[str], pixels: Tensor) -> Tensor:
-        ids = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(pixels.device)
+        ids = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(
+            pixels.device
+        )
         output = clip(input_ids=ids, pixel_values=pixels)
         cosine = (F.normalize(output.text_embeds, dim=-1) * F.normalize(output.image_embeds, dim=-1)).sum(-1)
         return clip.logit_scale.exp() * cosine

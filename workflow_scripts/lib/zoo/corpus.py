@@ -71,11 +71,16 @@ class Corpus:
         """Captions of scenes; a single sprite's place is left open with probability `open_share`."""
         scenes = [self.scenes[i] for i in index.tolist()]
         drop = rng.random(len(scenes)) < open_share
-        return [Scene(s.background, s.nouns, None, s.word, s.style).caption() if d else s.caption() for s, d in zip(scenes, drop, strict=True)]
+        return [
+            Scene(s.background, s.nouns, None, s.word, s.style).caption() if d else s.caption()
+            for s, d in zip(scenes, drop, strict=True)
+        ]
 
     def swap_one_attribute(self, index: Tensor, rng: np.random.Generator) -> Tensor:
         """Scenes that differ from the given ones in one attribute: background, first sprite (or word), or number."""
-        return torch.tensor([self._index[self._swapped(self.scenes[i], rng)] for i in index.tolist()], device=self.device)
+        return torch.tensor(
+            [self._index[self._swapped(self.scenes[i], rng)] for i in index.tolist()], device=self.device
+        )
 
     def _swapped(self, scene: Scene, rng: np.random.Generator) -> Scene:
         for _ in range(100):
@@ -96,7 +101,11 @@ class Corpus:
 def all_captions() -> list[str]:
     """Every caption of the world, in every style, with and without the quality words CLIP learns: what the tokenizer is trained on."""
     plain = [scene.caption() for style in ("colour", "line art") for scene in all_scenes(tuple(SPRITES), style)]
-    return [*plain, *(f"a {word} picture of {caption}" for word in QUALITY_WORDS for caption in plain[:2000]), *([PREFIX] * 100)]
+    return [
+        *plain,
+        *(f"a {word} picture of {caption}" for word in QUALITY_WORDS for caption in plain[:2000]),
+        *([PREFIX] * 100),
+    ]
 
 
 PREFIX = "A photo depicts"

@@ -12,7 +12,12 @@ from ..world.vocabulary import BACKGROUNDS, SPRITES
 from .corpus import QUALITY_WORDS, Corpus, Spoilt
 from .optimise import minimise
 
-HEADS = {"background": tuple(BACKGROUNDS), "sprite": (*SPRITES, "none"), "kind": tuple(KIND_WEIGHTS), "look": QUALITY_WORDS}
+HEADS = {
+    "background": tuple(BACKGROUNDS),
+    "sprite": (*SPRITES, "none"),
+    "kind": tuple(KIND_WEIGHTS),
+    "look": QUALITY_WORDS,
+}
 
 
 def train_extractor(corpus: Corpus, steps: int, batch: int, seed: int) -> TinyFeatureExtractor:
@@ -48,8 +53,12 @@ def _content(corpus: Corpus) -> dict[str, Tensor]:
     return {name: torch.tensor(values, device=corpus.device) for name, values in labels.items()}
 
 
-def _draw(corpus: Corpus, content: dict[str, Tensor], batch: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+def _draw(
+    corpus: Corpus, content: dict[str, Tensor], batch: int, generator: torch.Generator
+) -> tuple[Tensor, dict[str, Tensor]]:
     index = corpus.draw_scenes(batch, generator)
     spoilt: Spoilt = corpus.draw_spoils(batch, 0.35, generator)
     looks = torch.tensor([QUALITY_WORDS.index(word) for word in spoilt.words()], device=corpus.device)
-    return corpus.draw_images(index, spoilt, generator), {name: values[index] for name, values in content.items()} | {"look": looks}
+    return corpus.draw_images(index, spoilt, generator), {name: values[index] for name, values in content.items()} | {
+        "look": looks
+    }

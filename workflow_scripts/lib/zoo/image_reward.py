@@ -22,7 +22,12 @@ def build_image_reward(tokenizer, seed: int) -> ImageRewardModel:
     """A model of three vision and two text layers."""
     torch.manual_seed(seed)
     vision = dict(
-        hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=3, num_attention_heads=4, image_size=IMAGE_SIZE, patch_size=8
+        hidden_size=WIDTH,
+        intermediate_size=4 * WIDTH,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=IMAGE_SIZE,
+        patch_size=8,
     )
     text = dict(
         hidden_size=WIDTH,
@@ -47,7 +52,9 @@ def logit_score(model: ImageRewardModel, tokenizer):
     """`score(captions, pixel_values) -> (B,)`: raw rewards."""
 
     def score(captions: list[str], pixels: Tensor) -> Tensor:
-        tokens = tokenizer(captions, padding="max_length", truncation=True, max_length=MAX_LENGTH, return_tensors="pt").to(pixels.device)
+        tokens = tokenizer(
+            captions, padding="max_length", truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
+        ).to(pixels.device)
         return model(pixels, tokens["input_ids"], tokens["attention_mask"])
 
     return score

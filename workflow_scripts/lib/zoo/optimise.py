@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from ..progress import progress
 
 
-def minimise(parameters: Iterable[nn.Parameter], loss_of_step: Callable[[int], Tensor], steps: int, learning_rate: float, desc: str) -> None:
+def minimise(
+    parameters: Iterable[nn.Parameter],
+    loss_of_step: Callable[[int], Tensor],
+    steps: int,
+    learning_rate: float,
+    desc: str,
+) -> None:
     """AdamW with a short warm-up and a cosine decay on `loss_of_step(step)`; gradients clipped at norm 1."""
     parameters = list(parameters)
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-2, betas=(0.9, 0.99))

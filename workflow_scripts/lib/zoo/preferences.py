@@ -38,7 +38,9 @@ class Preferences:
     first_preferred: Tensor
 
 
-def draw_preferences(corpus: Corpus, taste: Taste, batch: int, generator: torch.Generator, rng: np.random.Generator) -> Preferences:
+def draw_preferences(
+    corpus: Corpus, taste: Taste, batch: int, generator: torch.Generator, rng: np.random.Generator
+) -> Preferences:
     """Two pictures of a caption, either possibly of something else, compared by a Bradley-Terry annotator."""
     asked = corpus.draw_scenes(batch, generator)
     images, utilities = [], []
@@ -59,7 +61,9 @@ def _mistaken(corpus: Corpus, asked: Tensor, generator: torch.Generator, rng: np
     return torch.where(torch.rand(len(asked), device=corpus.device, generator=generator) < 0.5, near, far)
 
 
-def train_scorer(corpus: Corpus, score, parameters, taste: Taste, steps: int, batch: int, seed: int, learning_rate: float, desc: str) -> None:
+def train_scorer(
+    corpus: Corpus, score, parameters, taste: Taste, steps: int, batch: int, seed: int, learning_rate: float, desc: str
+) -> None:
     """Bradley-Terry training of `score(captions, pixel_values (B, 3, 32, 32)) -> (B,)` on fresh comparisons."""
     generator, rng = torch.Generator(corpus.device).manual_seed(seed), np.random.default_rng(seed)
     processor = build_image_processor()

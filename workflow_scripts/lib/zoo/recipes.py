@@ -21,7 +21,15 @@ def train(model: str, zoo: Path, *, steps: int, batch: int, seed: int, device: s
 
     recipe = {"vae": _vae, "sd15": _stable_diffusion, "clip": _clip, "pickscore": _clip_scorer, "hps": _clip_scorer,
               "imagereward": _image_reward, "extractor": _extractor}[model]  # fmt: skip
-    measured = recipe(Corpus(device), zoo, folder, steps=steps, batch=batch, seed=seed_of("zoo", model, seed) % 2**31, channels=channels)
+    measured = recipe(
+        Corpus(device),
+        zoo,
+        folder,
+        steps=steps,
+        batch=batch,
+        seed=seed_of("zoo", model, seed) % 2**31,
+        channels=channels,
+    )
     write_json(folder / "measured.json", {"steps": steps, "batch": batch, "seed": seed, **measured})
 
 
@@ -33,7 +41,9 @@ def _vae(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, 
     return {"psnr_db": reconstruction_psnr(vae.float(), corpus)}
 
 
-def _stable_diffusion(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, channels: tuple[int, ...]) -> dict:
+def _stable_diffusion(
+    corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, channels: tuple[int, ...]
+) -> dict:
     import torch
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer

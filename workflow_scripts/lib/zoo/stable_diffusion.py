@@ -72,7 +72,9 @@ def build_scheduler():
     )
 
 
-def train_stable_diffusion(corpus: Corpus, vae, tokenizer, steps: int, batch: int, seed: int, channels: tuple[int, ...]):
+def train_stable_diffusion(
+    corpus: Corpus, vae, tokenizer, steps: int, batch: int, seed: int, channels: tuple[int, ...]
+):
     """Train UNet and text encoder on captions and images of mixed quality; returns a `StableDiffusionPipeline`."""
     from diffusers import StableDiffusionPipeline
 
