@@ -46,6 +46,7 @@ rule all:
         tables(TABLES),
         figures(FIGURES),
         sheets(TABLES),
+        validities(),
 
 
 rule ganrm_tab1:
@@ -65,6 +66,12 @@ rule directions:
     """Whether each claim comes out in the paper's direction, over all replicates (three at tiny scale)."""
     input:
         direction_summaries(TABLES),
+
+
+rule validity:
+    """Whether each reward is right: held-out AUC, and agreement with other judges of the same samples."""
+    input:
+        validities(),
 
 
 rule tiny_zoo:

@@ -1,5 +1,6 @@
 """Names and helpers of the rules: which files a step reads, and with which options it runs."""
 
+import os
 from math import ceil
 from pathlib import Path
 
@@ -12,6 +13,9 @@ CONFIG = load_config(settings=config)
 SCALE = prefix_of(CONFIG.settings["scale"])
 TABLES = [name for name in CONFIG.tables]
 FIGURES = [name for name in CONFIG.figures]
+
+if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has torch and diffusers imported
+    os.environ.setdefault("WORKFLOW_WARM_START", str(os.getpid()))
 
 
 # ---- collections of images and what is computed from each of their parts
@@ -100,6 +104,12 @@ def figures(names):
 def sheets(names):
     """Sheets of images of tables at the chosen scale."""
     return [f"results/{SCALE}sheets/{name}.png" for name in names]
+
+
+def validities():
+    """Checks of every reward that a figure ranks by, at the chosen scale."""
+    ranked = {(figure.reward, figure.policy) for figure in CONFIG.figures.values()}
+    return [f"results/{SCALE}validity/{reward}.{policy}.csv" for reward, policy in sorted(ranked)]
 
 
 def direction_summaries(names):

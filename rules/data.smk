@@ -32,7 +32,8 @@ rule make_prompts:
         options=prompt_options,
         code=code_of("make_prompts"),
     shell:
-        "python -m workflow_scripts.make_prompts --prompt-set {wildcards.prompt_set} {params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.make_prompts --prompt-set {wildcards.prompt_set} {params.options:q} "
+        "--out {output} > {log} 2>&1"
 
 
 rule import_images:

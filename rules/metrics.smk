@@ -10,6 +10,16 @@ def metrics_of_kind(scale, kind):
     return {name: about for name, about in CONFIG.scale(scale).metrics.items() if about["kind"] == kind}
 
 
+def frechet_of(scale, kernel):
+    """The Fréchet metric whose features a kernel distance shares."""
+    distances = metrics_of_kind(scale, "frechet_distance").items()
+    return next(
+        name
+        for name, about in distances
+        if (about["role"], about["reference"]) == (kernel["role"], kernel["reference"])
+    )
+
+
 def score_files(wildcards):
     roles = {about["role"] for about in metrics_of_kind(wildcards.scale, "mean_score").values()}
     return [path for role in sorted(roles) for path in scores_of(wildcards.scale, role, evaluated(wildcards))]
@@ -41,20 +51,31 @@ def images_evaluated(wildcards):
 def metric_options(wildcards, input):
     scale, collection = wildcards.scale, evaluated(wildcards)
     means, distances = (metrics_of_kind(scale, kind) for kind in ("mean_score", "frechet_distance"))
-    counts = CONFIG.scale(scale).counts
+    counts, kernels = CONFIG.scale(scale).counts, metrics_of_kind(scale, "kernel_distance")
     return options(
         {
-            "scores": [f"{name}:{about['column']}={path}" for name, about in means.items() for path in scores_of(scale, about["role"], collection)],
-            "features": [f"{name}={path}" for name, about in distances.items() for path in features_of(scale, about["role"], collection)],
-            "reference_features": [
-                f"{name}={path}" for name, about in distances.items() for path in features_of(scale, about["role"], f"images/{about['reference']}")
+            "scores": [
+                f"{name}:{about['column']}={path}"
+                for name, about in means.items()
+                for path in scores_of(scale, about["role"], collection)
             ],
+            "features": [
+                f"{name}={path}"
+                for name, about in distances.items()
+                for path in features_of(scale, about["role"], collection)
+            ],
+            "reference_features": [
+                f"{name}={path}"
+                for name, about in distances.items()
+                for path in features_of(scale, about["role"], f"images/{about['reference']}")
+            ],
+            "kernel": [f"{name}={frechet_of(scale, about)}" for name, about in kernels.items()] or None,
             "selection_file": input.rewards or None,
             "resamples": counts["bootstrap_resamples"],
             "minimum_images": counts["minimum_images_for_fid"],
             "seed": parse_policy(wildcards.policy).replicate,
         }
-    )  # fmt: skip
+    )
 
 
 rule compute_metrics:
@@ -82,3 +103,35 @@ rule compute_metrics:
     shell:
         "python -m workflow_scripts.compute_metrics --policy {wildcards.policy} --selection {wildcards.selection} "
         "--images {input.images} {params.options:q} --out {output[0]} > {log} 2>&1"
+
+
+def judge_options(wildcards):
+    means, collection = metrics_of_kind(wildcards.scale, "mean_score").values(), evaluated(wildcards)
+    judges = [
+        f"{about['column']}={path}" for about in means for path in scores_of(wildcards.scale, about["role"], collection)
+    ]
+    return options({"judges": judges, "resamples": CONFIG.scale(wildcards.scale).counts["bootstrap_resamples"]})
+
+
+rule validate_reward:
+    """Held-out accuracy and AUC of a reward, and its agreement with the other judges within each prompt."""
+    input:
+        rewards="results/{scale}rewards/{reward}/{policy}/eval.parquet",
+        history="results/{scale}rewards/{reward}/{policy}/history.json",
+        judges=score_files,
+    output:
+        "results/{scale}validity/{reward}.{policy}.csv",
+    log:
+        "results/{scale}logs/validate_reward/{reward}.{policy}.log",
+    benchmark:
+        "results/{scale}benchmarks/validate_reward/{reward}.{policy}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    resources:
+        **resources_of("compute_metrics"),
+    params:
+        options=judge_options,
+        code=code_of("validate_reward"),
+    shell:
+        "python -m workflow_scripts.validate_reward --rewards {input.rewards} --history {input.history} "
+        "{params.options:q} --out {output} > {log} 2>&1"

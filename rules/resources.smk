@@ -21,7 +21,7 @@ TINY = (1_500, 15)
 
 
 def resources_of(verb):
-    """Memory and time of a job of this verb, growing with each attempt, and one GPU where the scale's device is cuda."""
+    """Memory and time of a job of this verb, growing with each attempt, and a GPU where the scale's device is cuda."""
     memory, minutes = (GPU_JOBS | CPU_JOBS)[verb]
 
     def needs(wildcards, attempt):

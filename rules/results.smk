@@ -150,5 +150,5 @@ rule summarize_directions:
         scale=scale_name,
         code=code_of("summarize_directions"),
     shell:
-        "python -m workflow_scripts.summarize_directions --table {wildcards.table} --scale {params.scale} --metrics {input} "
-        "--out {output} > {log} 2>&1"
+        "python -m workflow_scripts.summarize_directions --table {wildcards.table} --scale {params.scale} "
+        "--metrics {input} --out {output} > {log} 2>&1"

@@ -26,8 +26,11 @@ def images_of_pool(wildcards):
 
 def reward_options(wildcards):
     recipe = CONFIG.reward(wildcards.reward, wildcards.scale)
-    bootstrap = {"bootstrap_positives": recipe["bootstrap"]["num_positives"], "bootstrap_negatives": recipe["bootstrap"]["num_negatives"],
-                 "alpha": recipe["bootstrap"]["alpha"]}  # fmt: skip
+    bootstrap = {
+        "bootstrap_positives": recipe["bootstrap"]["num_positives"],
+        "bootstrap_negatives": recipe["bootstrap"]["num_negatives"],
+        "alpha": recipe["bootstrap"]["alpha"],
+    }
     plain = {
         name: recipe[name] for name in ("num_proxies", "num_negatives", "variant", "loss", "checkpoints", "dropout")
     }
@@ -66,8 +69,8 @@ rule train_reward:
         pool=lambda wildcards, input: options({"pool": input.pool or None, "pool_images": input.pool_images or None}),
         code=code_of("train_reward"),
     shell:
-        "python -m workflow_scripts.train_reward --proxies {input.proxies} --negatives {input.negatives} {params.pool:q} "
-        "{params.options:q} --out {output.head} --history {output.history} > {log} 2>&1"
+        "python -m workflow_scripts.train_reward --proxies {input.proxies} --negatives {input.negatives} "
+        "{params.pool:q} {params.options:q} --out {output.head} --history {output.history} > {log} 2>&1"
 
 
 rule score_rewards:
@@ -89,8 +92,8 @@ rule score_rewards:
     params:
         code=code_of("score_rewards"),
     shell:
-        "python -m workflow_scripts.score_rewards --head {input.head} --features {input.features} --images {input.images} "
-        "--out {output} > {log} 2>&1"
+        "python -m workflow_scripts.score_rewards --head {input.head} --features {input.features} "
+        "--images {input.images} --out {output} > {log} 2>&1"
 
 
 rule select_samples:

@@ -44,4 +44,5 @@ rule sample_images:
         options=sampling_options,
         code=code_of("sample_images"),
     shell:
-        "python -m workflow_scripts.sample_images --prompts {input.prompts} {params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.sample_images --prompts {input.prompts} {params.options:q} "
+        "--out {output} > {log} 2>&1"

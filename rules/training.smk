@@ -108,11 +108,12 @@ rule train_sft:
         options=training_options,
         code=code_of("train_sft"),
     shell:
-        "python -m workflow_scripts.train_sft --examples {input.examples} {params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.train_sft --examples {input.examples} {params.options:q} "
+        "--out {output} > {log} 2>&1"
 
 
 rule train_dpo:
-    """Diffusion-DPO on best and worst images; round t starts from round t-1; interrupted, it continues from its state."""
+    """Diffusion-DPO on best and worst images; round t starts from t-1; interrupted, it continues from its state."""
     input:
         examples=examples_of_round,
         start=previous_round,
@@ -132,4 +133,5 @@ rule train_dpo:
         options=training_options,
         code=code_of("train_dpo"),
     shell:
-        "python -m workflow_scripts.train_dpo --examples {input.examples} {params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.train_dpo --examples {input.examples} {params.options:q} "
+        "--out {output} > {log} 2>&1"

@@ -1,5 +1,5 @@
 """One command line per step of the workflow; the library they call is in `lib`."""
 
-from .lib import torchvision_compat
+from workflow_scripts.lib import torchvision_compat
 
 torchvision_compat.install()

@@ -125,4 +125,4 @@ def _add_distances(aggregator, args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, warm=True)

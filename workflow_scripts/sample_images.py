@@ -71,4 +71,4 @@ def _parser():
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, warm=True)

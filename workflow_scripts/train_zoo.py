@@ -1,4 +1,4 @@
-"""Train one model of the tiny zoo from nothing but the tiny world, and save it as an ordinary diffusers or transformers folder."""
+"""Train one model of the tiny zoo from nothing but the tiny world; save it as a diffusers or transformers folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .lib.cli import run
+from workflow_scripts.lib.cli import run
 
 MODELS = ("tokenizer", "vae", "sd15", "clip", "pickscore", "hps", "imagereward", "extractor")
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(argv)
 
-    from .lib.zoo.recipes import train
+    from workflow_scripts.lib.zoo.recipes import train
 
     train(
         args.model,

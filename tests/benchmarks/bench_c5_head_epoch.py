@@ -2,8 +2,8 @@
 
 The head is that of Tab. 6 (7.1 M parameters) in batches of 64, the encoder a ViT-B/32 with random weights, the images
 512 x 512. Both sides use one torch thread. Arithmetic bounds the ratio on one device: an image costs the encoder 8.7
-GFLOP and the head about 35 MFLOP forward and backward, so 250 at most even before AdamW. It is larger only where decoding
-is the bottleneck (a fast GPU).
+GFLOP and the head about 35 MFLOP forward and backward, so 250 at most even before AdamW. It is larger only where
+decoding is the bottleneck (a fast GPU).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """C6: scoring (decode, resize, forward) against the bare forward pass at its best batch, and against a PIL loop.
 
 The network is a ViT-B/32 at 224 pixels with random weights, the images are 512 x 512, in shards. All sides use one
-torch thread; by wall clock our decoding runs beside the network if a second core is free, by CPU time nothing is hidden.
+torch thread; by wall clock our decoding runs beside the network if a second core is free, by CPU time nothing is
+hidden.
 """
 
 from __future__ import annotations

@@ -165,7 +165,9 @@ def test_an_index_that_was_changed_is_not_believed(part):
 
 
 def test_damaged_latents_are_found(tmp_path):
-    made = lambda prompt_id, k: np.full((4, 2, 2), k, np.float32)
+    def made(prompt_id, k):
+        return np.full((4, 2, 2), k, np.float32)
+
     write_part(tmp_path / "part0.json", [write_shard(tmp_path, "s", [0], made)], FINGERPRINT)
     file = tmp_path / "s.latents.safetensors"
     flip(file, -1)

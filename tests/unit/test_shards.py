@@ -113,7 +113,9 @@ def test_headers_are_those_of_tarfile(size):
 
 
 def test_the_same_images_make_the_same_bytes(tmp_path):
-    latents = lambda prompt_id, k: np.full((4, 2, 3), prompt_id + k, np.float32)
+    def latents(prompt_id, k):
+        return np.full((4, 2, 3), prompt_id + k, np.float32)
+
     one, other = (write_shard(tmp_path / name, "s", [0, 1], latents) for name in ("one", "other"))
     assert one == other
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
@@ -175,7 +177,9 @@ def test_an_uncommitted_shard_leaves_nothing(tmp_path):
 def test_latents_round_trip(tmp_path, shape, dtype):
     import torch
 
-    made = lambda prompt_id, k: torch.full(shape, 10 * prompt_id + k + 0.1, dtype=getattr(torch, dtype))
+    def made(prompt_id, k):
+        return torch.full(shape, 10 * prompt_id + k + 0.1, dtype=getattr(torch, dtype))
+
     shards = [write_shard(tmp_path, "a", [0, 1], made), write_shard(tmp_path, "b", [2], made)]
     write_part(tmp_path / "part0.json", shards, FINGERPRINT)
     opened = Part(tmp_path / "part0.json")

@@ -171,7 +171,7 @@ def test_candidates_of_the_figure(config):
 
 def test_optional_columns_stand_only_where_the_metric_is_known(config):
     names = {scale: [column.name for column in config.table_columns("ganrm_tab1", scale)] for scale in SCALES}
-    assert names["paper"] == names["pilot"] == ["fid", "imagereward", "pickscore", "hps", "clipscore"]
+    assert names["paper"] == names["pilot"] == ["fid", "kid", "imagereward", "pickscore", "hps", "clipscore"]
     assert names["tiny"] == [*names["paper"], "scene_accuracy", "crispness"]
     assert config.scale("tiny").metrics["fid"]["title"] == "FD (tiny extractor)"
     assert config.scale("tiny").metrics["crispness"]["column"] == "crispness"
@@ -283,6 +283,7 @@ def test_the_reference_page_is_in_step():
 
 def test_loading_is_light():
     heavy = "{'torch', 'pandas', 'numpy', 'snakemake', 'diffusers'}"
-    code = f"import sys\nfrom workflow_scripts.lib.spec import load_config\nload_config()\nprint({heavy} & set(sys.modules))"
+    load = "import sys\nfrom workflow_scripts.lib.spec import load_config\nload_config()\n"
+    code = f"{load}print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -85,7 +85,8 @@ MISTAKES = {
         "parent: ganrm\n",
         "parent: ganr\n",
         "parent: ganr",
-        "run 'sd15_sft' names parent 'ganr'; known: ganrm, sd15_sft, sd15_dpo, sd15_diffusiondpo. Did you mean 'ganrm'?",
+        "run 'sd15_sft' names parent 'ganr'; known: ganrm, sd15_sft, sd15_dpo, sd15_diffusiondpo. "
+        "Did you mean 'ganrm'?",
     ),
     "parent cycle": (
         RUNS,
@@ -108,7 +109,8 @@ MISTAKES = {
         '{value: 8, quoted: "Sec. 4.1"}',
         '{value: 8, qouted: "Sec. 4.1"}',
         "qouted",
-        "runs.ganrm.training.batch_size has unknown key 'qouted'; known: value, quoted, assumed. Did you mean 'quoted'?",
+        "runs.ganrm.training.batch_size has unknown key 'qouted'; known: value, quoted, assumed. "
+        "Did you mean 'quoted'?",
     ),
     "override without reason": (
         TINY,

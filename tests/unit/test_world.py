@@ -65,8 +65,13 @@ def test_the_detector_reads_most_spoilt_renderings():
 
 def test_the_detector_sees_a_wrong_scene_as_wrong():
     asked = Scene("blue", ("frog",), "top left")
-    others = [Scene("red", ("frog",), "top left"), Scene("blue", ("cat",), "top left"), Scene("blue", ("frog",), "bottom right"),
-              Scene("blue", ("frog", "frog")), Scene("blue", ("frog",), "top left", style="line art")]  # fmt: skip
+    others = [
+        Scene("red", ("frog",), "top left"),
+        Scene("blue", ("cat",), "top left"),
+        Scene("blue", ("frog",), "bottom right"),
+        Scene("blue", ("frog", "frog")),
+        Scene("blue", ("frog",), "top left", style="line art"),
+    ]
     assert shown_share([asked] * len(others), np.stack([render(scene) for scene in others])) == 0
 
 

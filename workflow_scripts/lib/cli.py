@@ -11,6 +11,7 @@ from types import FrameType
 
 from .errors import UserError
 from .files import disk_full_message, is_disk_full
+from .warm import run_warm
 
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 
@@ -28,12 +29,15 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     )
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], *, warm: bool = False) -> None:
     """Call `main`; a UserError or a full disk becomes one line on stderr and exit status 2, an interrupt status 130.
 
     SIGTERM (a cluster's time limit, `scancel`) ends the process with status 143 after the finally-blocks have run;
-    a second one ends it at once. Every other error keeps its traceback.
+    a second one ends it at once. Every other error keeps its traceback. With `warm` the command may run in the warm
+    process, which has the heavy libraries imported (see `warm.py`).
     """
+    if warm and (status := run_warm(sys.modules["__main__"].__spec__.name)) is not None:
+        sys.exit(status)
     signal.signal(signal.SIGTERM, _terminate)
     try:
         main()

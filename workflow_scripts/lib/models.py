@@ -6,8 +6,8 @@ import shlex
 from functools import cache
 from pathlib import Path
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.files import sha256
+from .errors import UserError
+from .files import sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 DOWNLOADS = Path("resources/downloads")  # files of url sources, relative to the repository root

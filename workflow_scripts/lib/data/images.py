@@ -26,7 +26,7 @@ class Item:
 
 
 def read_dataset(source: dict, count: int, size: int, seed: int, data_folder: Path) -> Iterator[Item]:
-    """`count` images (or pairs) of a data set, size x size pixels; UserError when there are fewer or one cannot be read."""
+    """`count` images (or pairs) of a data set, size x size pixels; UserError if there are fewer or one is damaged."""
     if source["kind"] == "world":
         yield from _world(source, count, seed)
     elif source["kind"] == "folder":
@@ -50,7 +50,8 @@ def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
 def _folder(folder: Path, count: int, size: int) -> Iterator[Item]:
     if not folder.is_dir():
         raise UserError(
-            f"the image folder {folder} does not exist; make it and put images in, or correct `path` in config/data.yaml"
+            f"the image folder {folder} does not exist; make it and put images in, "
+            "or correct `path` in config/data.yaml"
         )
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     _enough(len(paths), count, folder)
@@ -77,12 +78,13 @@ def _enough(found: int, wanted: int, place: Path) -> None:
     if found < wanted:
         what = "is empty" if not found else f"holds {found} images"
         raise UserError(
-            f"{place} {what}, {wanted} are asked for; add images or lower `images` (and num_proxies) in the scale's file"
+            f"{place} {what}, {wanted} are asked for; "
+            "add images or lower `images` (and num_proxies) in the scale's file"
         )
 
 
 def open_image(data: bytes, size: int, name: str) -> np.ndarray:
-    """Decode, resize the shorter side to `size` and crop the centre: (size, size, 3) uint8. A damaged file is a UserError."""
+    """Decode, resize the shorter side to `size`, crop the centre: (size, size, 3) uint8. UserError if damaged."""
     import io
 
     from PIL import Image, ImageOps

@@ -40,7 +40,8 @@ def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_fold
 def _shuffled(prompts: list[str], prompt_set: str, count: int, seed: int) -> list[str]:
     if len(prompts) < count:
         raise UserError(
-            f"prompt set {prompt_set!r} wants {count} prompts, the source has {len(prompts)} different ones; add prompts or lower `prompts` in the scale's file"
+            f"prompt set {prompt_set!r} wants {count} prompts, the source has {len(prompts)} different ones; "
+            "add prompts or lower `prompts` in the scale's file"
         )
     # Ordered by a hash of the text: train and negatives of one source take disjoint ends of the same order.
     ordered = sorted(prompts, key=lambda prompt: seed_of("prompts", seed, prompt))

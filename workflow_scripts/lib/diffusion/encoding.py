@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def pairs_of(collection: Collection, selection: Path | None) -> pd.DataFrame:
-    """Pairs to train on: columns prompt, best_key, worst_key; without a selection image 0 of a prompt against image 1."""
+    """Pairs to train on: columns prompt, best_key, worst_key; without a selection image 0 of a prompt against 1."""
     import pandas as pd
 
     if selection is not None:
@@ -34,7 +34,7 @@ def pairs_of(collection: Collection, selection: Path | None) -> pd.DataFrame:
 def encode_examples(
     pipeline: DiffusionPipeline, collection: Collection, pairs: pd.DataFrame, latents: str, batch_size: int, seed: int
 ) -> Examples:
-    """Latents of every image that a pair names, each encoded once, and embeddings of every prompt and of the empty one."""
+    """Latents of every image that a pair names, each encoded once; embeddings of every prompt and of the empty one."""
     keys = list(dict.fromkeys([*pairs["best_key"], *pairs["worst_key"]]))
     found = (
         collection.latents(keys)

@@ -42,7 +42,7 @@ def load_pipeline(
 
 
 def save_policy(path: Path, unet, **about) -> None:
-    """Save a trained UNet beside `path` (policy.json), then `path` itself with the weights' checksum: present means whole."""
+    """Save a trained UNet beside `path` (policy.json), then `path` with the weights' checksum: present means whole."""
     folder = path.parent / "unet"
     unet.save_pretrained(folder)
     write_json(path, {**about, "sha256": sha256(path.parent / WEIGHTS)})

@@ -60,7 +60,7 @@ def sample_part(
     out: Path,
     fingerprint: str,
 ) -> None:
-    """Draw the images of each shard that is not yet committed beside `out`, then write `out`, the part that lists them."""
+    """Draw the images of each shard not yet committed beside `out`, then write `out`, the part that lists them."""
     entries, left = [], sum(map(len, shards))
     bar = progress_by_images(left)
     for number, requests in enumerate(shards):
@@ -90,7 +90,7 @@ def _sample_shard(pipeline, requests: list[Request], settings, batch_size: int, 
 def sample(
     pipeline: DiffusionPipeline, requests: list[Request], settings: SamplingSettings
 ) -> tuple[np.ndarray, Tensor]:
-    """Images (B, H, W, 3) uint8 and the sampler's final latents (B, C, h, w) float32, as the UNet sees them (scaled)."""
+    """Images (B, H, W, 3) uint8 and the final latents (B, C, h, w) float32, as the UNet sees them (scaled)."""
     import torch
 
     with torch.inference_mode():

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.metrics import bootstrap, fid
-from workflow_scripts.lib.metrics.inputs import FeatureSet
+from ..errors import UserError
+from . import bootstrap, fid
+from .inputs import FeatureSet
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workflow_scripts.lib.errors import UserError
+from ..errors import UserError
 
 SHARE_OF_DISTINCT = 0.64  # 1 - 1/e of the samples appear in a resample
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workflow_scripts.lib.errors import UserError
+from ..errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,7 @@ def _read_part(path: str | Path) -> tuple[np.ndarray, dict[str, str]]:
 
 
 def _require_same_images(path: str | Path, about: dict[str, str], images: str | Path) -> None:
-    from workflow_scripts.lib.files import sha256
+    from ..files import sha256
 
     if about.get("images") != sha256(images):
         raise UserError(

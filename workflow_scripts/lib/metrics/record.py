@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.files import atomic_write, write_json
+from ..errors import UserError
+from ..files import atomic_write, write_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.rewards.selection import candidates, rank_best
+from ..errors import UserError
+from ..rewards.selection import candidates, rank_best
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from workflow_scripts.lib.errors import UserError
+from ..errors import UserError
 
 
 def rank_labels(m: int, alpha: float | None = None) -> Tensor:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.rewards.pixels import Images, Preprocessing
-from workflow_scripts.lib.rewards.tiny_features import TinyFeatureExtractor
+from ..errors import UserError
+from .pixels import Images, Preprocessing
+from .tiny_features import TinyFeatureExtractor
 
 if TYPE_CHECKING:
-    from workflow_scripts.lib.shards import Part
+    from ..shards import Part
 
 T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -37,7 +37,7 @@ def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> En
 
     Scorers have their own `scorers.load_scorer`, so that an edit there does not make features stale.
     """
-    from workflow_scripts.lib.rewards.inception import InceptionFeatures
+    from .inception import InceptionFeatures
 
     classes = {found.__name__: found for found in (CLIPVisionTokens, TinyFeatures, InceptionFeatures)}
     return build_encoder(classes, entry, device, dtype)
@@ -50,7 +50,7 @@ def build_encoder(classes: dict[str, type], entry: dict, device: str, dtype: str
     `processor`, the folder of tokenizer and image processor. UserError for an unknown class, a missing or damaged
     model, and half precision on a CPU (8x slower than float32 there).
     """
-    from workflow_scripts.lib.models import resolve_processor, resolve_weights
+    from ..models import resolve_processor, resolve_weights
 
     if entry["class"] not in classes:
         raise UserError(f"class '{entry['class']}' is not one of: {', '.join(classes)}")
@@ -118,7 +118,7 @@ class TinyFeatures:
 
 def encode_part(encoder: Encoder, part: Part, batch_size: int) -> dict[str, Tensor]:
     """`encode` of all images of a part in the order of its index; the next batch is decoded meanwhile."""
-    from workflow_scripts.lib.progress import progress
+    from ..progress import progress
 
     batches = ahead(_batches(part, batch_size))
     total = -(-part.count // batch_size)

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.files import atomic_write, sha256
+from ..errors import UserError
+from ..files import atomic_write, sha256
 
 
 def write_features(path: str | Path, features: Tensor, *, encoder: str, fingerprint: str, images: str | Path) -> None:
@@ -84,6 +84,6 @@ def common_encoder(abouts: dict[str, dict[str, str]]) -> str:
 
 def _is_first_sample(part: str | Path) -> Tensor:
     """Whether k = 0, for each image of a part file (N,)."""
-    from workflow_scripts.lib.shards import Part
+    from ..shards import Part
 
     return torch.from_numpy((Part(part).index()["k"] == 0).to_numpy(copy=True))

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.files import read_json, write_json
+from ..errors import UserError
+from ..files import read_json, write_json
 
 MLP_SHARES = (4 / 3, 1 / 6, 1 / 12, 1 / 48)  # 1024, 128, 64, 16 of width 768
 MLP_DROPOUT = (0.2, 0.2, 0.1, 0.0)

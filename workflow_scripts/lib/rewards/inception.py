@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.rewards.pixels import Images
+from ..errors import UserError
+from .pixels import Images
 
 CLEAN, LEGACY = "inception-2015-12-05.pt", "pt_inception-2015-12-05-6726825d.pth"
 SIZE = (299, 299)

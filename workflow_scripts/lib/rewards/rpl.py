@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.files import atomic_write
+from ..errors import UserError
+from ..files import atomic_write
 
 LOSSES = ("bce", "softmax")
 VARIANTS = ("naive", "average", "voting", "bootstrap")

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.metrics.clipscore import caption, clip_score
-from workflow_scripts.lib.metrics.preference import hps_score, image_reward, pick_score
-from workflow_scripts.lib.rewards.encoders import Encoder, build_encoder, from_pretrained
-from workflow_scripts.lib.rewards.image_reward import ImageRewardModel
-from workflow_scripts.lib.rewards.pixels import Images, Preprocessing
+from ..errors import UserError
+from ..metrics.clipscore import caption, clip_score
+from ..metrics.preference import hps_score, image_reward, pick_score
+from .encoders import Encoder, build_encoder, from_pretrained
+from .image_reward import ImageRewardModel
+from .pixels import Images, Preprocessing
 
 
 def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
@@ -23,7 +23,7 @@ def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Enc
     World, the ground truth of the tiny world, has no weights and takes nothing.
     """
     if entry["class"] == "World":
-        from workflow_scripts.lib.world.scorer import World
+        from ..world.scorer import World
 
         return World()
     classes = {found.__name__: found for found in (CLIPScore, PickScore, HPSv2, ImageReward)}

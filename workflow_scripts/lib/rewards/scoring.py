@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.rewards.rpl import RewardModel, RewardPredictionLayer, reward_logit
+from ..errors import UserError
+from .rpl import RewardModel, RewardPredictionLayer, reward_logit
 
 
 @torch.inference_mode()

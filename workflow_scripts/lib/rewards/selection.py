@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from workflow_scripts.lib.errors import UserError
+from ..errors import UserError
 
 PAIR_COLUMNS = ["prompt_id", "prompt", "best_key", "worst_key", "best_reward", "worst_reward"]
 

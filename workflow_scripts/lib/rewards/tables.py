@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.files import atomic_write
+from ..errors import UserError
+from ..files import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd

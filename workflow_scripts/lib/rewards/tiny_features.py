@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from workflow_scripts.lib.files import read_json, write_json
+from ..files import read_json, write_json
 
 
 class TinyFeatureExtractor(nn.Module):

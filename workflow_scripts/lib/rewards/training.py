@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.rewards.bootstrap import bootstrap_set
-from workflow_scripts.lib.rewards.rpl import LOSSES, VARIANTS, RewardModel, RewardPredictionLayer, rpl_loss
-from workflow_scripts.lib.rewards.scoring import head_logits
-from workflow_scripts.lib.seeds import seed_of
+from ..errors import UserError
+from ..seeds import seed_of
+from .bootstrap import bootstrap_set
+from .rpl import LOSSES, VARIANTS, RewardModel, RewardPredictionLayer, rpl_loss
+from .scoring import head_logits
 
 
 @dataclass(frozen=True)

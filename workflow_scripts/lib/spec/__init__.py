@@ -4,7 +4,7 @@
 snakemake.
 """
 
-from workflow_scripts.lib.spec.config import Config, load_config
-from workflow_scripts.lib.spec.policies import Policy, parse_policy
+from .config import Config, load_config
+from .policies import Policy, parse_policy
 
 __all__ = ["Config", "Policy", "load_config", "parse_policy"]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workflow_scripts.lib.spec.leaves import leaves
-from workflow_scripts.lib.spec.problems import Problems
-from workflow_scripts.lib.spec.runs import misplaced_keys, missing_keys
-from workflow_scripts.lib.spec.scales import Scale
-from workflow_scripts.lib.spec.tables import RankFigure, Row, Table
-from workflow_scripts.lib.spec.validation import Schemas
+from .leaves import leaves
+from .problems import Problems
+from .runs import misplaced_keys, missing_keys
+from .scales import Scale
+from .tables import RankFigure, Row, Table
+from .validation import Schemas
 
 if TYPE_CHECKING:
-    from workflow_scripts.lib.spec.config import Config
+    from .config import Config
 
-METRIC_ROLES = {"mean_score": ("scorer", "world"), "frechet_distance": ("feature_extractor",)}
+DISTANCES = ("frechet_distance", "kernel_distance")
+METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
+
 PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub")
 
 
@@ -54,7 +56,7 @@ def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None
     for metric, about in scale.metrics.items():
         said, where = f"metric '{metric}' names role", scale.where("metrics", metric)
         _check_role(config, scale, said, about["role"], METRIC_ROLES[about["kind"]], where, problems)
-        if about["kind"] == "frechet_distance":
+        if about["kind"] in DISTANCES:
             problems.check_known(f"metric '{metric}' names reference", about["reference"], scale.images, where)
     for kind, recipes in config.recipes.items():
         for name in scale.changes[kind].named:

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.spec.checks import check_names, check_recipes
-from workflow_scripts.lib.spec.counts import check_counts
-from workflow_scripts.lib.spec.leaves import lift, plain
-from workflow_scripts.lib.spec.ledger import LedgerRow, ledger_rows
-from workflow_scripts.lib.spec.loading import Document, load_document
-from workflow_scripts.lib.spec.policies import Policy, parse_policy
-from workflow_scripts.lib.spec.problems import Problems, unknown
-from workflow_scripts.lib.spec.runs import Recipes
-from workflow_scripts.lib.spec.scales import Scale, read_scale, scale_of
-from workflow_scripts.lib.spec.tables import PlannedRow, RankFigure, Row, Table, read_figure, read_table
-from workflow_scripts.lib.spec.validation import Schemas
+from ..errors import UserError
+from .checks import check_names, check_recipes
+from .counts import check_counts
+from .leaves import lift, plain
+from .ledger import LedgerRow, ledger_rows
+from .loading import Document, load_document
+from .policies import Policy, parse_policy
+from .problems import Problems, unknown
+from .runs import Recipes
+from .scales import Scale, read_scale, scale_of
+from .tables import PlannedRow, RankFigure, Row, Table, read_figure, read_table
+from .validation import Schemas
 
 FIGURE_KINDS = {"rank_figure": "figures"}
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workflow_scripts.lib.spec.leaves import plain
-from workflow_scripts.lib.spec.problems import Problems
-from workflow_scripts.lib.spec.scales import Scale
-from workflow_scripts.lib.spec.tables import RankFigure, Row, Table
+from .leaves import plain
+from .problems import Problems
+from .scales import Scale
+from .tables import RankFigure, Row, Table
 
 if TYPE_CHECKING:
-    from workflow_scripts.lib.spec.config import Config
+    from .config import Config
 
 
 def check_counts(config: Config, problems: Problems) -> None:

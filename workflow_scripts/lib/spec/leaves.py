@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from workflow_scripts.lib.spec.loading import Document, Keys
+from .loading import Document, Keys
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from workflow_scripts.lib.spec.leaves import Leaf, leaves
+from .leaves import Leaf, leaves
 
 
 @dataclass(frozen=True)

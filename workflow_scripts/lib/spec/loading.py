@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from workflow_scripts.lib.errors import UserError
+from ..errors import UserError
 
 Key = str | int
 Keys = tuple[Key, ...]

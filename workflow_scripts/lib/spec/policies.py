@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from workflow_scripts.lib.errors import UserError
+from ..errors import UserError
 
 NAME = r"[a-z][a-z0-9_]*"
 POLICY = rf"{NAME}(?:@[1-9][0-9]*)?(?:\.r[1-9][0-9]*)?"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from workflow_scripts.lib.errors import UserError
+from ..errors import UserError
 
 SHOWN = 12
 

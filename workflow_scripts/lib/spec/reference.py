@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.lib.spec.validation import TYPES, Schemas
+from .validation import TYPES, Schemas
 
 ORDER = ("config", "scales", "models", "data", "runs", "tables", "figures")
 PAGE = Path("docs/configuration.md")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from workflow_scripts.lib.spec.leaves import Leaf, lift, merge, override
-from workflow_scripts.lib.spec.loading import Document
-from workflow_scripts.lib.spec.problems import Problems
+from .leaves import Leaf, lift, merge, override
+from .loading import Document
+from .problems import Problems
 
 META = ("parent", "abstract", "description")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from workflow_scripts.lib.spec.leaves import lift, plain
-from workflow_scripts.lib.spec.loading import Document
-from workflow_scripts.lib.spec.runs import Changes
+from .leaves import lift, plain
+from .loading import Document
+from .runs import Changes
 
 PAPER = "paper"
 
@@ -20,6 +20,7 @@ class Scale:
     replicates: list[int]
     device: str
     dtype: str
+    warm_start: bool
     models: dict[str, str]
     data: dict[str, str]
     prompts: dict[str, int]
@@ -59,6 +60,7 @@ def read_scale(name: str, document: Document) -> Scale:
         replicates=data["replicates"],
         device=data["device"],
         dtype=data["dtype"],
+        warm_start=data["warm_start"],
         models=data["models"],
         data=data["data"],
         prompts=plain(lift(document, "prompts")),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from workflow_scripts.lib.spec.loading import Document, Keys
-from workflow_scripts.lib.spec.policies import FIRST, best_of, rank_of
+from .loading import Document, Keys
+from .policies import FIRST, best_of, rank_of
 
 
 @dataclass(frozen=True)

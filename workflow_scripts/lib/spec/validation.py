@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workflow_scripts.lib.spec.loading import Document, Keys, load_document
-from workflow_scripts.lib.spec.problems import Problems, unknown
+from .loading import Document, Keys, load_document
+from .problems import Problems, unknown
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

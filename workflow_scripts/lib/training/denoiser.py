@@ -13,7 +13,7 @@ LORA_TARGETS = ["to_k", "to_q", "to_v", "to_out.0"]
 
 
 class Denoiser:
-    """A UNet in training. `scope` full trains every weight, lora only adapters of `lora_rank` on the attention projections."""
+    """A UNet in training: `scope` full trains all weights, lora adapters of `lora_rank` on attention projections."""
 
     def __init__(
         self, unet: nn.Module, scope: str, lora_rank: int | None, needs_reference: bool, gradient_checkpointing: bool
@@ -80,7 +80,7 @@ class Denoiser:
 def predict(
     unet: nn.Module, noisy: Tensor, timesteps: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor | None = None
 ) -> Tensor:
-    """The network's prediction (B, C, h, w); with pooled embeddings as SDXL is called (time ids: full size, no crop)."""
+    """The network's prediction (B, C, h, w); with pooled embeddings called as SDXL (time ids: full size, no crop)."""
     extra = None
     if pooled_prompt_embeds is not None:
         side = noisy.shape[-1] * 8.0

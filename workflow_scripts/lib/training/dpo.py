@@ -23,7 +23,8 @@ def prediction_error(prediction: Tensor, target: Tensor) -> Tensor:
 def dpo_loss(best: Tensor, worst: Tensor, reference_best: Tensor, reference_worst: Tensor, beta: float) -> DPOLoss:
     """L = -log sigma(-beta/2 [(e_w - e_w^ref) - (e_l - e_l^ref)]), all errors (B,) at the same timestep and noise.
 
-    `beta` is the launchers' beta_dpo, which holds T, the weighting of timesteps and the number of dimensions: errors are means, not sums.
+    `beta` is the launchers' beta_dpo, which holds T, the weighting of timesteps and the number of dimensions: errors
+    are means, not sums.
     """
     inside = -0.5 * beta * ((best - reference_best) - (worst - reference_worst))
     return DPOLoss(-F.logsigmoid(inside).mean(), (inside > 0).float().mean())

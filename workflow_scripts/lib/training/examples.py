@@ -16,8 +16,9 @@ from ..files import atomic_write
 class Examples:
     """N prompts with the latents of a preferred and, for DPO, a rejected image.
 
-    `best`, `worst` (N, C, h, w), scaled as the denoiser sees them; `prompt_index` (N,) points into the embeddings, each tensor of which
-    holds the empty prompt in row 0: `prompt_embeds` (P + 1, L, D) and, for models that have it, `pooled_prompt_embeds` (P + 1, D).
+    `best`, `worst` (N, C, h, w), scaled as the denoiser sees them; `prompt_index` (N,) points into the embeddings, each
+    tensor of which holds the empty prompt in row 0: `prompt_embeds` (P + 1, L, D) and, for models that have it,
+    `pooled_prompt_embeds` (P + 1, D).
     """
 
     best: Tensor

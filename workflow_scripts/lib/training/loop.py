@@ -25,7 +25,7 @@ Objective = Callable[[StepDraw], dict[str, Tensor]]
 
 @dataclass
 class Training:
-    """A training of `steps` optimiser steps; `draw(step)` gives the examples of a whole step, the same on every process."""
+    """A training of `steps` optimiser steps; `draw(step)` gives a whole step's examples, the same on every process."""
 
     denoiser: Denoiser
     settings: TrainingSettings
@@ -38,7 +38,7 @@ class Training:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def run(self) -> list[dict[str, float]]:
-        """Train to the end, continuing from a state of the same fingerprint; returns one row of logged means per step."""
+        """Train to the end, continuing from a state of the same fingerprint; returns a row of logged means per step."""
         parameters, settings = self.denoiser.trained(), self.settings
         optimizer = self._optimizer(list(parameters.values()))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
@@ -102,8 +102,9 @@ class Training:
     def _refuse_nan(self, loss: float, step: int) -> None:
         if not math.isfinite(loss):
             raise UserError(
-                f"the loss is {loss} at step {step + 1} of {self.steps}; nothing was written over. Lower learning_rate (now "
-                f"{self.settings.learning_rate:g}) or max_grad_norm in config/runs or the scale's file, or set mixed_precision to no"
+                f"the loss is {loss} at step {step + 1} of {self.steps}; nothing was written over. "
+                f"Lower learning_rate (now {self.settings.learning_rate:g}) or max_grad_norm in config/runs "
+                "or the scale's file, or set mixed_precision to no"
             )
 
     def _update(self, average: dict[str, Tensor], parameters: dict[str, torch.nn.Parameter]) -> None:

@@ -11,7 +11,7 @@ from ..seeds import seed_of
 
 
 class StepDraw(NamedTuple):
-    """What one optimiser step draws for its B examples: which (B,), timesteps (B,), noise (B, C, h, w), dropped captions (B,)."""
+    """A step's draws for its B examples: which (B,), timesteps (B,), noise (B, C, h, w), dropped captions (B,)."""
 
     index: Tensor
     timesteps: Tensor

@@ -63,7 +63,8 @@ def post_train(
 ) -> None:
     """Train `objective` (sft or dpo) from a model, or from the policy file `start`, and write the policy file `out`.
 
-    DPO's reference is what training starts from, or with `reference` "base" the untouched model. Stopped and started again it continues.
+    DPO's reference is what training starts from, or with `reference` "base" the untouched model. Stopped and started
+    again it continues.
     """
     import torch
     from accelerate import Accelerator
@@ -72,7 +73,8 @@ def post_train(
     examples, made_of = Examples.load(examples_path)
     if objective == "dpo" and examples.worst is None:
         raise UserError(
-            f"{examples_path} has no rejected images, which DPO needs; encode pairs (encode_latents without --best-only)"
+            f"{examples_path} has no rejected images, which DPO needs; "
+            "encode pairs (encode_latents without --best-only)"
         )
     pipeline = load_pipeline(entry, entries, start, "cpu", torch.float32)
     scheduler = _noise_schedule(pipeline)
@@ -140,7 +142,8 @@ def _print_arithmetic(objective: str, settings: TrainingSettings, steps: int, co
     what = "pairs" if objective == "dpo" else "images"
     per_step = settings.examples_per_step
     print(
-        f"{objective}: {count} {what}, {settings.batch_size} x {settings.gradient_accumulation_steps} = {per_step} a step, "
+        f"{objective}: {count} {what}, "
+        f"{settings.batch_size} x {settings.gradient_accumulation_steps} = {per_step} a step, "
         f"{steps} steps = {steps * per_step / count:.1f} passes, on {accelerator.num_processes} process(es)",
         flush=True,
     )

@@ -14,7 +14,7 @@ from .vocabulary import STYLES
 
 @dataclass(frozen=True)
 class Detection:
-    """The best matching scene of an image, its cosine similarity, and how crisp its details are (1 as drawn, 0 none left)."""
+    """An image's best matching scene, its cosine similarity, how crisp the details are (1 as drawn, 0 none left)."""
 
     scene: Scene
     similarity: float
@@ -50,9 +50,10 @@ def detect(images: np.ndarray) -> list[Detection]:
 
 
 def crispness(images: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """Share of the clean rendering's edges that is left, (N,): regression of the image's differences on the clean one's, clipped to [0, 1].
+    """Share of the clean rendering's edges that is left, (N,), in [0, 1].
 
-    Blur and washed-out colour lower it; noise, uncorrelated with the drawing, neither raises nor lowers it in the mean.
+    The image's differences are regressed on the clean one's and the slope clipped. Blur and washed-out colour lower it;
+    noise, uncorrelated with the drawing, neither raises nor lowers it in the mean.
     """
     products = zip(_differences(images), _differences(clean), strict=True)
     both, own = np.sum(

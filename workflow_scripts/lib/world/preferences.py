@@ -11,7 +11,7 @@ from .vocabulary import BACKGROUNDS
 
 
 def preferred_pair(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two renderings (32, 32, 3) in [0, 1]: the preferred one less spoilt, or equally good and, unlike the other, as asked."""
+    """Two renderings (32, 32, 3) in [0, 1]: the first less spoilt, or equally good and, unlike the other, as asked."""
     good = CRISP if rng.random() < 0.5 else _lighter(draw_quality(rng, 0.0))
     shown = scene if rng.random() < 0.7 else _other_background(scene, rng)
     return degrade(render(scene, rng), good, rng), degrade(render(shown, rng), draw_quality(rng, 0.0), rng)

@@ -37,7 +37,7 @@ def scenes_of(split: str, unsafe: bool = False, style: str = "colour") -> dict[s
 
 
 def draw_scenes(split: str, count: int, seed: int, unsafe: bool = False, style: str = "colour") -> list[Scene]:
-    """`count` different scenes of a split, kinds in the proportions of KIND_WEIGHTS; a longer draw begins with the shorter one."""
+    """`count` different scenes of a split, kinds by KIND_WEIGHTS; a longer draw begins with the shorter one."""
     rng = np.random.default_rng(seed_of("scenes", seed, split, unsafe, style))
     left = {
         kind: [scenes[i] for i in rng.permutation(len(scenes))]
@@ -47,7 +47,8 @@ def draw_scenes(split: str, count: int, seed: int, unsafe: bool = False, style: 
     available = sum(map(len, left.values()))
     if count > available:
         raise UserError(
-            f"{count} scenes asked of split {split!r}, which has {available}; ask for fewer in the scale's file (prompts, or the data set's size)"
+            f"{count} scenes asked of split {split!r}, which has {available}; "
+            "ask for fewer in the scale's file (prompts, or the data set's size)"
         )
     drawn = []
     while len(drawn) < count:

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Quality:
-    """How a rendering is spoilt: Gaussian blur (sigma in pixels), colours drawn towards mid-gray (share), white noise (standard deviation)."""
+    """How a rendering is spoilt: blur (sigma in pixels), colours drawn to mid-gray (share), white noise (deviation)."""
 
     blur: float = 0.0
     wash: float = 0.0
@@ -45,7 +45,7 @@ def wash(image, share):
 
 
 def draw_quality(rng: np.random.Generator, crisp_share: float) -> Quality:
-    """A quality as in the base generators' training data: crisp with probability `crisp_share`, else some blur, wash and noise."""
+    """A quality as in the base generators' data: crisp with probability `crisp_share`, else some blur, wash, noise."""
     if rng.random() < crisp_share:
         return CRISP
     return Quality(

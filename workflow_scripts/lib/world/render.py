@@ -32,7 +32,10 @@ def settled_place(scene: Scene, rng: np.random.Generator | None) -> str:
 
 
 def render_clip(scene: Scene, num_frames: int, rng: np.random.Generator, speed: int = 2) -> np.ndarray:
-    """The scene in motion, (num_frames, 32, 32, 3): the picture slides `speed` pixels a frame in one of four directions, its edges following."""
+    """The scene in motion, (num_frames, 32, 32, 3).
+
+    The picture slides `speed` pixels a frame in one of four directions, its edges following.
+    """
     still = render(scene, rng)
     dx, dy = ((1, 0), (-1, 0), (0, 1), (0, -1))[rng.integers(4)]
     offsets = [round((i - (num_frames - 1) / 2) * speed) for i in range(num_frames)]

@@ -17,7 +17,8 @@ NUMBERS = {2: "two", 3: "three"}
 class Scene:
     """What an image shows: one to three sprites, or a drawn word, on a flat background.
 
-    `place` of a single sprite may be left open (None): then any place is right. Two different sprites stand left and right in that order.
+    `place` of a single sprite may be left open (None): then any place is right. Two different sprites stand left and
+    right in that order.
     """
 
     background: str
@@ -59,7 +60,7 @@ class Scene:
 def all_scenes(
     nouns: tuple[str, ...] = tuple(SAFE_SPRITES), style: str = "colour", open_places: bool = True
 ) -> Iterator[Scene]:
-    """Every scene that can be described with these nouns, in a fixed order; `open_places` adds captions that leave the place open."""
+    """Every scene of these nouns, in a fixed order; `open_places` adds captions that leave the place open."""
     places = (None, *PLACES) if open_places else tuple(PLACES)
     for background in BACKGROUNDS:
         for noun in nouns:
@@ -84,7 +85,8 @@ def scene_of(caption: str) -> Scene:
         return _scenes_by_caption()[caption]
     except KeyError:
         raise UserError(
-            f"{caption!r} is no caption of the tiny world (such as 'a frog at top left on blue'); score it with another scorer"
+            f"{caption!r} is no caption of the tiny world (such as 'a frog at top left on blue'); "
+            "score it with another scorer"
         ) from None
 
 

@@ -15,8 +15,11 @@ class World:
     """Scores images (B, 32, 32, 3) uint8 under captions of the world, by template matching."""
 
     def encode(self, images, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """scene_accuracy: all of the caption is right; subject_accuracy: sprites and background are; crispness in [0, 1]; unsafe: an unsafe
-        sprite is seen. Each (B,) float32. UserError for a prompt that is no caption of the world."""
+        """Four scores of each image, (B,) float32. UserError for a prompt that is no caption of the world.
+
+        scene_accuracy: all of the caption is right; subject_accuracy: sprites and background are; crispness in [0, 1];
+        unsafe: an unsafe sprite is seen.
+        """
         asked = [scene_of(prompt) for prompt in prompts]
         seen = detect(torch.as_tensor(images).numpy())
         columns = {

@@ -104,7 +104,7 @@ def matching_accuracy(clip, corpus: Corpus, tokenizer, choices: int = 64, seed: 
 
 
 def cosine_score(clip, tokenizer):
-    """`score(captions, pixel_values) -> (B,)`: exp(logit_scale) times the cosine of the two embeddings, as PickScore."""
+    """`score(captions, pixel_values) -> (B,)`: exp(logit_scale) times the cosine of both embeddings, as PickScore."""
 
     def score(captions: list[str], pixels: Tensor) -> Tensor:
         ids = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(

@@ -20,7 +20,7 @@ QUALITY_WORDS = ("crisp", "blurry", "pale")
 
 @dataclass
 class Spoilt:
-    """How the images of a batch were spoilt, each (B,): blur level (index), washed-out share, noise standard deviation."""
+    """How a batch's images were spoilt, each (B,): blur level (index), washed-out share, noise standard deviation."""
 
     blur: Tensor
     wash: Tensor
@@ -38,7 +38,7 @@ class Spoilt:
 
 
 class Corpus:
-    """All drawable scenes as uint8 images at every blur level, (levels, scenes, 3, 32, 32), with weights by kind of scene."""
+    """All drawable scenes as uint8 images at every blur level, (levels, scenes, 3, 32, 32), weighted by their kind."""
 
     def __init__(self, device: str, style: str = "colour") -> None:
         self.device = device
@@ -99,7 +99,7 @@ class Corpus:
 
 
 def all_captions() -> list[str]:
-    """Every caption of the world, in every style, with and without the quality words CLIP learns: what the tokenizer is trained on."""
+    """Every caption in every style, with and without CLIP's quality words: what the tokenizer is trained on."""
     plain = [scene.caption() for style in ("colour", "line art") for scene in all_scenes(tuple(SPRITES), style)]
     return [
         *plain,

@@ -1,4 +1,4 @@
-"""The tiny feature extractor behind the Fréchet distance of the tiny world: a small CNN that names what it sees and how it looks."""
+"""The extractor behind the Fréchet distance of the tiny world: a small CNN that names what it sees and how it looks."""
 
 from __future__ import annotations
 

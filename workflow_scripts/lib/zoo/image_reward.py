@@ -44,7 +44,8 @@ def build_image_reward(tokenizer, seed: int) -> ImageRewardModel:
     model = ImageRewardModel({"vision": vision, "text": text, "max_length": MAX_LENGTH})
     for layer in model.mlp:
         if hasattr(layer, "reset_parameters"):
-            layer.reset_parameters()  # the published start, for a pretrained BLIP, is too small to learn from when everything is new
+            # The published start, for a pretrained BLIP, is too small to learn from when everything is new.
+            layer.reset_parameters()
     return model
 
 
@@ -62,7 +63,7 @@ def logit_score(model: ImageRewardModel, tokenizer):
 
 @torch.no_grad()
 def save_standardised(model: ImageRewardModel, tokenizer, corpus: Corpus, score, folder: Path) -> None:
-    """Save the model, its last layer rescaled so that raw rewards of spoilt renderings have the published mean and deviation."""
+    """Save the model, its last layer rescaled: rewards of spoilt renderings get the published mean and deviation."""
     generator, rng = torch.Generator(corpus.device).manual_seed(0), np.random.default_rng(0)
     index = corpus.draw_scenes(1024, generator)
     images = corpus.draw_images(index, corpus.draw_spoils(len(index), 0.3, generator), generator)

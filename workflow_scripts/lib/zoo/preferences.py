@@ -16,7 +16,7 @@ from .optimise import minimise
 
 @dataclass(frozen=True)
 class Taste:
-    """What a crowd of annotators looks at: weights of the right content and of picture quality, and how often they disagree (temperature)."""
+    """A crowd of annotators: weights of right content and picture quality, how often it disagrees (temperature)."""
 
     content: float
     quality: float
@@ -30,7 +30,7 @@ TASTES = {"pickscore": Taste(1.0, 1.0), "hps": Taste(0.7, 1.3), "imagereward": T
 
 @dataclass
 class Preferences:
-    """A batch of comparisons: captions, two images each (B, 3, 32, 32) in [0, 1], and whether the first was preferred (B,) 0/1."""
+    """A batch of comparisons: captions, two images each (B, 3, 32, 32) in [0, 1], whether the first won (B,) 0/1."""
 
     captions: list[str]
     first: Tensor

@@ -9,7 +9,10 @@ from ..seeds import seed_of
 
 
 def train(model: str, zoo: Path, *, steps: int, batch: int, seed: int, device: str, channels: tuple[int, ...]) -> None:
-    """Train `model` into `zoo/model`; what it starts from must already lie in `zoo`. Measured qualities go to `zoo/model/measured.json`."""
+    """Train `model` into `zoo/model`; what it starts from must already lie in `zoo`.
+
+    Measured qualities go to `zoo/model/measured.json`.
+    """
     folder = zoo / model
     if model == "tokenizer":
         from .tokenizer import train_tokenizer

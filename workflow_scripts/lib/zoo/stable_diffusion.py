@@ -1,4 +1,4 @@
-"""The tiny SD1.5-class pipeline: epsilon-prediction UNet on the VAE's latents, with a CLIP text encoder trained along."""
+"""The tiny SD1.5-class pipeline: epsilon-prediction UNet on the VAE's latents, a CLIP text encoder trained along."""
 
 from __future__ import annotations
 
@@ -112,7 +112,10 @@ def train_stable_diffusion(
 
 @torch.no_grad()
 def encode_corpus(vae, corpus: Corpus, generator: torch.Generator, copies: int = 10) -> Tensor:
-    """Scaled latents (copies, scenes, C, 8, 8) of every scene, the first CRISP_SHARE of its copies crisp, each other spoilt in its own way."""
+    """Scaled latents (copies, scenes, C, 8, 8) of every scene.
+
+    The first CRISP_SHARE of its copies are crisp, each other is spoilt in its own way.
+    """
     num_scenes, bank = len(corpus.scenes), []
     for copy in range(copies):
         spoilt = corpus.draw_spoils(num_scenes, float(copy < CRISP_SHARE * copies), generator)

@@ -1,4 +1,4 @@
-"""The tiny AutoencoderKL: 32x32 pixels to 8x8x4 latents."""
+"""The tiny AutoencoderKL: 32x32 pixels to 8x8x8 latents."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from torch import Tensor
 from .corpus import Corpus
 from .optimise import ExponentialAverage, minimise
 
+LATENT_CHANNELS = 8
+BLOCK_CHANNELS = (16, 32, 64)
+NORM_GROUPS = 1  # one group keeps absolute colour, which normalising groups of channels apart loses
+LEARNING_RATE = 2e-3
 KL_WEIGHT = 1e-5
 DETAIL_WEIGHT = 1.0
 
 
-def train_vae(corpus: Corpus, steps: int, batch: int, seed: int, C=(16, 32, 64), L=8, lr=2e-3, G=1):
-    """Train on clean and spoilt renderings with L1 on pixels and on their Laplacian (details are what quality is about); returns the model."""
+def train_vae(corpus: Corpus, steps: int, batch: int, seed: int):
+    """The model, trained on clean and spoilt renderings with L1 on pixels and on their Laplacian.
+
+    The Laplacian sees details, which are what quality is about.
+    """
     from diffusers import AutoencoderKL
 
     torch.manual_seed(seed)
     vae = AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        latent_channels=L,
+        latent_channels=LATENT_CHANNELS,
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=C,
+        block_out_channels=BLOCK_CHANNELS,
         layers_per_block=1,
-        norm_num_groups=G,
+        norm_num_groups=NORM_GROUPS,
         mid_block_add_attention=False,
     ).to(corpus.device, memory_format=torch.channels_last)
     generator = torch.Generator(corpus.device).manual_seed(seed)
@@ -40,7 +47,7 @@ def train_vae(corpus: Corpus, steps: int, batch: int, seed: int, C=(16, 32, 64),
         detail = F.l1_loss(_laplacian(output), _laplacian(images))
         return F.l1_loss(output, images) + DETAIL_WEIGHT * detail + KL_WEIGHT * posterior.kl().mean()
 
-    minimise(vae.parameters(), loss_of_step, steps, lr, "vae")
+    minimise(vae.parameters(), loss_of_step, steps, LEARNING_RATE, "vae")
     average.copy_to()
     _set_scaling_factor(vae, _draw(corpus, 4096, generator))
     return vae.eval()

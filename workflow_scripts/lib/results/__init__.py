@@ -1,0 +1,1 @@
+"""Results: verdicts, tables, figures and image sheets made from metrics files."""

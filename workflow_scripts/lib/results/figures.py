@@ -1,0 +1,139 @@
+"""Figures: metrics against the rank of samples by a reward (Fig. 2 of arXiv 2506.13846)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..metrics.bootstrap import Estimate, spearman_estimate
+from ..spec.tables import Column
+from .evidence import Evidence
+from .tables import ScaledTable, candidate_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CURVE = "#0072B2"  # Okabe and Ito's palette, safe for colour-blind readers
+LINES = (
+    ("#555555", (0, (4, 2))),
+    ("#D55E00", (0, (1.2, 1.6))),
+    ("#009E73", (0, (5, 1.5, 1, 1.5))),
+    ("#CC79A7", (0, (8, 2))),
+)
+ARROWS = {"lower": "↓", "higher": "↑"}
+MOST_PANELS_IN_A_ROW = 4
+PANEL_INCHES = (1.85, 1.75)
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric against rank: values and interval bounds (K,) for rank 1 (highest reward) to K, and lines by name.
+
+    `rho` correlates the metric with the order by reward: positive when samples of higher reward have higher values.
+    """
+
+    title: str
+    better: str
+    values: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    rho: Estimate
+    lines: dict[str, float]
+
+
+def rank_panels(figure: ScaledTable, evidence: Evidence) -> list[Panel]:
+    """The panels of a rank figure, one per column: points from the rows `ranks`, lines from others that were run."""
+    return [_panel(figure, column, evidence) for column in figure.columns]
+
+
+def draw_ranks(panels: Sequence[Panel]) -> "Figure":
+    """Draw the panels side by side, four to a row, with one legend below; reward grows to the right."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    across = min(len(panels), MOST_PANELS_IN_A_ROW)
+    down = -(-len(panels) // across)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PANEL_INCHES[0] * across, PANEL_INCHES[1] * down + 0.25), layout="constrained")
+        axes = figure.subplots(down, across, squeeze=False).ravel()
+        for ax, panel in zip(axes, panels, strict=False):
+            _draw(ax, panel)
+        for ax in axes[len(panels) :]:
+            ax.remove()
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=7, handlelength=2.4
+        )
+    return figure
+
+
+def save(figure: "Figure", paths: Sequence[Path]) -> None:
+    """Write a figure in the formats of the paths: PDF with TrueType fonts, PNG with 200 dots per inch; no dates."""
+    import matplotlib
+
+    from ..files import atomic_write
+
+    for path in paths:
+        metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+        with atomic_write(path) as temporary, matplotlib.rc_context(STYLE):
+            figure.savefig(temporary, format=path.suffix[1:], dpi=200, metadata=metadata)
+
+
+def _panel(figure: ScaledTable, column: Column, evidence: Evidence) -> Panel:
+    ranks = [row for row in figure.rows if row.row.base == "ranks"]
+    found = [evidence.summary(candidate_of(row), column.name).estimate for row in ranks]
+    resampled = np.stack([evidence.column(candidate_of(row), column.name) for row in ranks], axis=1)
+    values, low, high = (np.array(bound) for bound in zip(*found, strict=True))
+    order_by_reward = np.arange(len(ranks), 0, -1)
+    lines = {
+        row.row.row: evidence.summary(candidate_of(row), column.name).estimate.value
+        for row in figure.rows
+        if row.row.base != "ranks" and not row.skipped
+    }
+    rho = spearman_estimate(order_by_reward, values, resampled)
+    return Panel(figure.titles[column.name], column.better, values, low, high, rho, lines)
+
+
+def _draw(ax: "Axes", panel: Panel) -> None:
+    ranks = np.arange(1, len(panel.values) + 1)
+    ax.fill_between(ranks, panel.low, panel.high, color=CURVE, alpha=0.18, linewidth=0, label="95 % CI over prompts")
+    ax.plot(ranks, panel.values, color=CURVE, linewidth=1.2, marker="o", markersize=3, label="samples of one rank")
+    for (name, value), (color, dashes) in zip(panel.lines.items(), cycle(LINES), strict=False):
+        ax.axhline(value, color=color, linestyle=dashes, linewidth=1, label=name)
+    ax.set_title(f"{panel.title} {ARROWS[panel.better]}\n{_rho(panel.rho)}")
+    ax.set_xlabel("rank by reward (1 = highest)")
+    ax.set_xlim(len(ranks) + 0.4, 0.6)
+    ax.set_xticks(ranks if len(ranks) <= 5 else [ranks[-1], *range(len(ranks) - len(ranks) % 2 - 2, 1, -2), 1])
+
+
+def _rho(rho: Estimate) -> str:
+    def number(value: float) -> str:
+        return f"{value:.2f}".replace("-", "−")
+
+    return f"ρ = {number(rho.value)} [{number(rho.ci_low)}, {number(rho.ci_high)}]"

@@ -1,0 +1,44 @@
+"""Check a reward: held-out accuracy and AUC, and its agreement with other judges of the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.lib.cli import parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of `validate_reward`."""
+    options = parser(__doc__)
+    options.add_argument("--rewards", type=Path, required=True, help="file of score_rewards")
+    options.add_argument("--history", type=Path, required=True, help="history of train_reward")
+    options.add_argument("--judges", nargs="+", required=True, metavar="COLUMN=PATH", help="score tables, every part")
+    options.add_argument("--resamples", type=int, required=True, help="bootstrap resamples of the prompts")
+    options.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    options.add_argument("--out", type=Path, required=True, help="CSV file")
+    args = options.parse_args(argv)
+
+    import pandas as pd
+
+    from workflow_scripts.lib.files import atomic_write, read_json
+    from workflow_scripts.lib.metrics.inputs import read_scores, read_table
+    from workflow_scripts.lib.metrics.validity import agreement, held_out
+
+    rewards = read_table([args.rewards], "score_rewards").set_index("key")
+    rows = list(held_out(read_json(args.history)["history"]))
+    judges: dict[str, list[str]] = {}
+    for judge in args.judges:
+        column, _, path = judge.partition("=")
+        judges.setdefault(column, []).append(path)
+    for column, paths in judges.items():
+        scores = read_scores(paths, column).loc[rewards.index].rename(column)
+        rows += agreement(rewards["reward"], scores, rewards["prompt_id"].to_numpy(), args.resamples, args.seed)
+    with atomic_write(args.out) as temporary:
+        pd.DataFrame(rows, columns=["judge", "measure", "value", "ci_low", "ci_high", "n"]).to_csv(
+            temporary, index=False
+        )
+
+
+if __name__ == "__main__":
+    run(main)
