@@ -188,6 +188,7 @@ def _become(request: dict, out: int, err: int) -> None:
 
     os.dup2(out, 1)
     os.dup2(err, 2)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
