@@ -55,12 +55,11 @@ def test_output_arguments_and_exit_status_come_back(served):
     assert (refused.returncode, refused.stderr) == (2, "error: not so; do this\n")
 
 
-def test_the_job_runs_in_the_warm_process(served):
-    folder, *_ = served
-    (folder / "job.py").write_text(JOB.replace('"hello"', '"hello", __import__("os").getppid()'))
-    parent = int(job(served).stdout.split()[1])
-    assert Path(f"/proc/{parent}/cmdline").exists() is False  # its supervisor, which ended with it
-    assert parent != os.getpid()
+def test_the_job_is_a_grandchild_of_the_warm_process(served):
+    folder, _, _, server, _ = served
+    grandparent = 'open(f"/proc/{__import__(\'os\').getppid()}/stat").read().split()[3]'
+    (folder / "job.py").write_text(JOB.replace('"hello"', grandparent))
+    assert int(job(served).stdout) == server
 
 
 def test_an_edit_is_seen_by_the_next_job(served):

@@ -25,8 +25,8 @@ def agreement(
 ) -> Iterator[dict]:
     """How the reward orders the K samples of a prompt against a judge's scores (both (N,), in one order of images).
 
-    `rank correlation`: Spearman's rho within each prompt, averaged; `pairwise accuracy`: share of pairs of a prompt that
-    both order alike (ties of the judge left out); intervals by a bootstrap over prompts.
+    `rank correlation`: Spearman's rho within each prompt, averaged; `pairwise accuracy`: share of pairs of a prompt
+    that both order alike (ties of the judge left out); intervals by a bootstrap over prompts.
     """
     groups = [np.flatnonzero(prompt_ids == prompt) for prompt in np.unique(prompt_ids)]
     ours, theirs = rewards.to_numpy(np.float64), judge.to_numpy(np.float64)
