@@ -14,6 +14,7 @@ SCALE = prefix_of(CONFIG.settings["scale"])
 TABLES = [name for name in CONFIG.tables]
 FIGURES = [name for name in CONFIG.figures]
 
+os.environ.setdefault("HF_HUB_CACHE", CONFIG.settings["models_folder"])
 if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has torch and diffusers imported
     os.environ.setdefault("WORKFLOW_WARM_START", str(os.getpid()))
 

@@ -45,7 +45,7 @@ def epoch_of(features_of: Callable[[], Tensor]) -> Callable[[], float]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    folder = Path(tempfile.mkdtemp(dir="."))
+    folder = Path(tempfile.mkdtemp())
     try:
         encoder, part = make_encoder(folder), make_part(folder, IMAGES)
 

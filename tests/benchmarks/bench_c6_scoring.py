@@ -107,7 +107,7 @@ def similar(ours: Tensor, theirs: Tensor) -> bool:
 
 def main() -> None:
     torch.set_num_threads(1)
-    folder = Path(tempfile.mkdtemp(dir="."))
+    folder = Path(tempfile.mkdtemp())
     try:
         encoder, part = make_encoder(folder), make_part(folder, IMAGES)
         pixels = encoder.preprocess([image for _, image in part.images()])

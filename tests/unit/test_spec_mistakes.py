@@ -360,11 +360,11 @@ MISTAKES = {
     ),
     "unknown setting": (
         "config.yaml",
-        "offline:",
-        "ofline:",
-        "ofline:",
-        "the file has unknown key 'ofline'; known: scale,",
-        "Did you mean 'offline'?",
+        "data_folder:",
+        "data_foldr:",
+        "data_foldr:",
+        "the file has unknown key 'data_foldr'; known: scale,",
+        "Did you mean 'data_folder'?",
     ),
 }
 

@@ -57,7 +57,7 @@ def test_output_arguments_and_exit_status_come_back(served):
 
 def test_the_job_is_a_grandchild_of_the_warm_process(served):
     folder, _, _, server, _ = served
-    grandparent = 'open(f"/proc/{__import__(\'os\').getppid()}/stat").read().split()[3]'
+    grandparent = "open(f\"/proc/{__import__('os').getppid()}/stat\").read().split()[3]"
     (folder / "job.py").write_text(JOB.replace('"hello"', grandparent))
     assert int(job(served).stdout) == server
 
@@ -71,11 +71,15 @@ def test_an_edit_is_seen_by_the_next_job(served):
 
 def test_killing_the_command_kills_the_job(served):
     folder, environment, *_ = served
-    command = subprocess.Popen([sys.executable, "-m", "job", "wait"], cwd=folder, env=environment, stdout=subprocess.PIPE)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "job", "wait"], cwd=folder, env=environment, stdout=subprocess.PIPE
+    )
     wait_for(lambda: (folder / "started").exists())
     running = [pid for pid in processes() if command_folder(pid) == str(folder)]
     command.kill()
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() and state(pid) != "Z" for pid in running if pid != command.pid))
+    wait_for(
+        lambda: not any(Path(f"/proc/{pid}").exists() and state(pid) != "Z" for pid in running if pid != command.pid)
+    )
     assert len(running) >= 2
 
 
@@ -118,5 +122,3 @@ def test_nothing_is_handed_over_on_a_cluster(monkeypatch):
     monkeypatch.setenv(warm.VARIABLE, "1")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert warm.run_warm("anything") is None
-
-

@@ -15,13 +15,14 @@ from ..seeds import seed_of
 if TYPE_CHECKING:
     import pandas as pd
 
-# Midjourney's parameters (`--ar 16:9 --v 5`) and image addresses are no part of a caption.
-FLAGS = re.compile(r"(^|\s)--?[a-z]+(\s+[\d:.]+)?(?=\s|$)|https?://\S+", re.IGNORECASE)
+# Midjourney's parameters end a prompt (`… --ar 16:9 --v 5`, the hyphens sometimes one dash); image addresses begin it.
+FLAGS = re.compile(r"(?:^|\s)(?:--|—)[a-z].*$", re.IGNORECASE | re.DOTALL)
+LINKS = re.compile(r"https?://\S+", re.IGNORECASE)
 
 
 def strip_flags(prompt: str) -> str:
     """A prompt without generator flags and links, white space folded."""
-    return " ".join(FLAGS.sub(" ", prompt.replace("—", "--")).split())
+    return " ".join(LINKS.sub(" ", FLAGS.sub("", prompt)).split())
 
 
 def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_folder: Path) -> pd.DataFrame:

@@ -44,7 +44,8 @@ def encode_examples(
     row = {key: i for i, key in enumerate(keys)}
     best, worst = (found[[row[key] for key in pairs[column]]] for column in ("best_key", "worst_key"))
     prompts = list(dict.fromkeys(pairs["prompt"]))
-    index = torch.tensor([1 + prompts.index(prompt) for prompt in pairs["prompt"]])
+    place = {prompt: i for i, prompt in enumerate(prompts, 1)}
+    index = torch.tensor([place[prompt] for prompt in pairs["prompt"]])
     return Examples(best, worst, index, encode_texts(pipeline, ["", *prompts]))
 
 

@@ -61,15 +61,13 @@ def sample_part(
     fingerprint: str,
 ) -> None:
     """Draw the images of each shard not yet committed beside `out`, then write `out`, the part that lists them."""
-    entries, left = [], sum(map(len, shards))
-    bar = progress_by_images(left)
+    entries, bar = [], progress_by_images(sum(map(len, shards)))
     for number, requests in enumerate(shards):
         name = f"{out.stem}-shard{number:05d}"
         entry = committed(out.parent, name, fingerprint)
         if entry is None:
-            entry = _sample_shard(
-                pipeline, requests, settings, batch_size, ShardWriter(out.parent, name, fingerprint), bar
-            )
+            with ShardWriter(out.parent, name, fingerprint) as writer:
+                entry = _sample_shard(pipeline, requests, settings, batch_size, writer, bar)
         else:
             bar(len(requests))
         entries.append(entry)

@@ -1,0 +1,91 @@
+"""Prompts and images from files: flags stripped, prompt sets disjoint, one way of cropping."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from workflow_scripts.lib.data.images import open_image, read_dataset
+from workflow_scripts.lib.data.prompts import draw_prompts, strip_flags
+from workflow_scripts.lib.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("a cat --ar 16:9 --v 5", "a cat"),
+        ("https://s.mj.run/abc a cat in the rain --q 2 --style raw", "a cat in the rain"),
+        ("a well-known cat — no dogs", "a well-known cat — no dogs"),
+        ("two  cats,   one dog", "two cats, one dog"),
+        ("a cat --no text --seed 1234", "a cat"),
+        ("half-timbered house, 8-bit style", "half-timbered house, 8-bit style"),
+    ],
+)
+def test_flags_and_links_are_no_part_of_a_prompt(raw, clean):
+    assert strip_flags(raw) == clean
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join(f"prompt number {i}" for i in range(30)) + "\nprompt number 3\n\n")
+    return {"kind": "prompts_file", "paths": {"train": str(path), "negatives": str(path)}}
+
+
+def test_train_and_negatives_of_one_file_share_no_prompt(source, tmp_path):
+    train = draw_prompts(source, "train", 20, 0, tmp_path)
+    negatives = draw_prompts(source, "negatives", 10, 0, tmp_path)
+    assert list(train["prompt_id"]) == list(range(20))
+    assert set(train["prompt"]).isdisjoint(negatives["prompt"])
+    assert len({*train["prompt"], *negatives["prompt"]}) == 30
+
+
+def test_a_larger_prompt_set_begins_with_the_smaller(source, tmp_path):
+    small, large = (draw_prompts(source, "train", n, 0, tmp_path)["prompt"] for n in (5, 20))
+    assert list(large[:5]) == list(small)
+
+
+def test_too_few_prompts_and_a_missing_file_are_refused(source, tmp_path):
+    with pytest.raises(UserError, match="wants 31 prompts, the source has 30"):
+        draw_prompts(source, "train", 31, 0, tmp_path)
+    with pytest.raises(UserError, match="is missing; put one prompt a line"):
+        draw_prompts({**source, "paths": {"train": str(tmp_path / "none.txt")}}, "train", 1, 0, tmp_path)
+
+
+def test_images_are_cropped_to_their_centre_whatever_their_format(tmp_path):
+    wide = np.zeros((40, 80, 3), np.uint8)
+    wide[:, 20:60] = 200
+    for suffix in ("png", "bmp"):
+        Image.fromarray(wide).save(tmp_path / f"image.{suffix}")
+        cropped = open_image((tmp_path / f"image.{suffix}").read_bytes(), 40, "image")
+        assert cropped.shape == (40, 40, 3)
+        assert (cropped == 200).all()
+
+
+def test_a_folder_gives_its_images_in_order_of_name(tmp_path):
+    for i, level in enumerate((10, 200, 90)):
+        Image.new("RGB", (16, 16), (level,) * 3).save(tmp_path / f"{i}.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    items = list(read_dataset({"kind": "folder", "path": str(tmp_path)}, 3, 16, 0, tmp_path))
+    assert [item.image.mean() for item in items] == [10, 200, 90]
+
+
+def test_a_folder_with_too_few_images_or_a_broken_one_is_refused(tmp_path):
+    source = {"kind": "folder", "path": str(tmp_path)}
+    with pytest.raises(UserError, match="is empty, 1 are asked for"):
+        list(read_dataset(source, 1, 16, 0, tmp_path))
+    Image.new("RGB", (64, 64)).save(tmp_path / "0.png")
+    with pytest.raises(UserError, match="holds 1 images, 2 are asked for"):
+        list(read_dataset(source, 2, 16, 0, tmp_path))
+    (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:60])
+    with pytest.raises(UserError, match=r"0\.png cannot be read as an image"):
+        list(read_dataset(source, 1, 16, 0, tmp_path))
+    with pytest.raises(UserError, match="does not exist"):
+        list(read_dataset({"kind": "folder", "path": str(tmp_path / "none")}, 1, 16, 0, tmp_path))
+
+
+def test_the_worlds_images_are_the_same_every_time(tmp_path):
+    source = {"kind": "world", "split": "proxies", "style": "colour", "quality": "crisp"}
+    first, again = (list(read_dataset(source, 5, 32, 0, tmp_path)) for _ in range(2))
+    assert all(np.array_equal(a.image, b.image) and a.prompt == b.prompt for a, b in zip(first, again, strict=True))
+    pairs = list(read_dataset({**source, "quality": "pairs"}, 2, 32, 0, tmp_path))
+    assert [(item.prompt_id, item.k) for item in pairs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
