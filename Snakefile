@@ -5,7 +5,7 @@ snakemake ganrm_tab1               one table (`snakemake --list-target-rules` na
 snakemake --profile slurm          paper scale on a SLURM GPU cluster, under results/
 """
 
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 min_version("9.0")
 
@@ -13,10 +13,7 @@ min_version("9.0")
 configfile: "config/config.yaml"
 
 
-validate(config, "config/schemas/config.schema.yaml")
-
-
-include: "rules/common.smk"
+include: "rules/common.smk"  # checks the whole configuration
 include: "rules/resources.smk"
 include: "rules/data.smk"
 include: "rules/sampling.smk"

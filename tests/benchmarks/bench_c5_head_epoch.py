@@ -9,10 +9,7 @@ decoding is the bottleneck (a fast GPU).
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,7 +20,7 @@ from workflow_scripts.lib.rewards.rpl import RewardPredictionLayer
 from workflow_scripts.lib.rewards.training import train_step
 
 from .bench_c6_scoring import make_encoder, make_part
-from .common import compare, report
+from .common import compare, report, scratch
 
 IMAGES, BATCH, GOAL = 64, 64, 2000
 
@@ -45,8 +42,7 @@ def epoch_of(features_of: Callable[[], Tensor]) -> Callable[[], float]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    folder = Path(tempfile.mkdtemp())
-    try:
+    with scratch() as folder:
         encoder, part = make_encoder(folder), make_part(folder, IMAGES)
 
         def encode() -> Tensor:
@@ -62,8 +58,6 @@ def main() -> None:
             for clock in ("cpu", "wall")
         ]
         report("c5_head_epoch", results, images=IMAGES, batch=BATCH, arithmetic_bound=8.7e9 / 35.4e6)
-    finally:
-        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

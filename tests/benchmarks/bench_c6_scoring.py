@@ -7,8 +7,6 @@ hidden.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,7 @@ from torch import Tensor
 from workflow_scripts.lib.rewards.encoders import CLIPVisionTokens, encode_part
 from workflow_scripts.lib.shards import ImageRecord, Part, ShardWriter, key_of, write_part
 
-from .common import compare, report
+from .common import compare, report, scratch
 
 IMAGES, SIZE, BATCHES = 64, 512, (8, 16, 32, 64)
 
@@ -107,8 +105,7 @@ def similar(ours: Tensor, theirs: Tensor) -> bool:
 
 def main() -> None:
     torch.set_num_threads(1)
-    folder = Path(tempfile.mkdtemp())
-    try:
+    with scratch() as folder:
         encoder, part = make_encoder(folder), make_part(folder, IMAGES)
         pixels = encoder.preprocess([image for _, image in part.images()])
         batch, rates = fastest_batch(encoder, pixels)
@@ -125,8 +122,6 @@ def main() -> None:
         ]
         size = (folder / "shard.tar").stat().st_size // IMAGES
         report("c6_scoring", results, images=IMAGES, bytes_per_image=size, batch=batch, bare_images_per_second=rates)
-    finally:
-        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

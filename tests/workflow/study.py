@@ -15,10 +15,12 @@ import yaml
 
 from workflow_scripts.lib.files import sha256
 from workflow_scripts.lib.spec.loading import load_document
+from workflow_scripts.lib.warm import VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "rules", "config", "workflow_scripts", "profiles", "envs", "docs/captions")
 TINY, TABLE, FIGURE = "config/scales/tiny.yaml", "config/tables/ganrm_tab1.yaml", "config/tables/ganrm_fig2.yaml"
+SNAKEMAKE = (sys.executable, "-m", "snakemake")
 TARGETS = ("ganrm_tab1", "ganrm_fig2")
 PROMPTS, IMAGES, SAMPLES, STEPS = 6, 12, 3, 4
 
@@ -28,10 +30,11 @@ class Study:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.log = ""
 
-    def snakemake(self, *words: str, check: bool = True) -> subprocess.CompletedProcess:
+    def snakemake(self, *words: str, check: bool = True, warm: bool = True) -> subprocess.CompletedProcess:
         """Run snakemake to its end; stdout and stderr together are in `.stdout`."""
-        return self._run([sys.executable, "-m", "snakemake", *words], check)
+        return self._run([*SNAKEMAKE, *words], check, warm)
 
     def dry_run(self, *words: str) -> dict[str, int]:
         """Jobs by rule of a dry run."""
@@ -39,16 +42,16 @@ class Study:
 
     def cli(self, verb: str, *words: Any, check: bool = True) -> subprocess.CompletedProcess:
         """Run one command line of the workflow."""
-        return self._run([sys.executable, "-m", f"workflow_scripts.{verb}", *map(str, words)], check)
+        return self._run([sys.executable, "-m", f"workflow_scripts.{verb}", *map(str, words)], check, warm=True)
 
     def start(self, *command: str) -> subprocess.Popen:
-        """Start a command in a process group of its own, to be killed."""
+        """Start a command in a process group of its own and without a warm process, to be killed."""
         options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-        return subprocess.Popen([str(word) for word in command], cwd=self.root, env=environment(), **options)
+        return subprocess.Popen(command, cwd=self.root, env=environment(warm=False), **options)
 
-    def _run(self, command: list[str], check: bool) -> subprocess.CompletedProcess:
+    def _run(self, command: list[str], check: bool, warm: bool) -> subprocess.CompletedProcess:
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        done = subprocess.run(command, cwd=self.root, env=environment(), check=False, **options)
+        done = subprocess.run(command, cwd=self.root, env=environment(warm=warm), check=False, **options)
         assert done.returncode == 0 or not check, f"{' '.join(command)}\n{done.stdout}"
         return done
 
@@ -128,10 +131,15 @@ def assumed(value: Any) -> dict[str, Any]:
     return {"value": value, "assumed": "a test must be quick"}
 
 
-def environment() -> dict[str, str]:
-    """What commands of a study see: this interpreter first, one thread each, no hub."""
+def environment(*, warm: bool) -> dict[str, str]:
+    """What commands of a study see: this interpreter first, one thread each, no hub.
+
+    With `warm` they share a warm process that belongs to the tests, else they are on their own.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    inherited = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    shared = {VARIABLE: str(os.getpid())} if warm else {}
+    return {**inherited, "PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **shared}
 
 
 def jobs_of(output: str) -> dict[str, int]:
