@@ -33,6 +33,8 @@ rule train_zoo:
         "results/zoo/{model}/measured.json",
     log:
         "results/zoo/logs/{model}.log",
+    benchmark:
+        "results/zoo/benchmarks/{model}.jsonl"
     wildcard_constraints:
         model="|".join(ZOO),
     conda:

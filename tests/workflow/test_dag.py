@@ -1,0 +1,126 @@
+"""What snakemake would do: the right jobs in the right number, at every scale, before anything is downloaded."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.workflow.study import REPOSITORY, TARGETS, Study, assumed, jobs_of, make_study
+
+PAPER_TABLE = "results/tables/ganrm_tab1.csv"
+TRAIN_PROMPTS, SAMPLES, ROUNDS, PROXIES, EVAL_PROMPTS = 20_000, 10, 3, 500, 1000  # arXiv 2506.13846, Sec. 4.1, Tab. 9
+IMAGES_PER_JOB = 10_000
+SCORERS = 4
+RULES = [path for path in (REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk")))]
+POOL_PARTS = TRAIN_PROMPTS * SAMPLES // IMAGES_PER_JOB
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory) -> Study:
+    """A study as it is checked out, without any weights: nothing in it can run."""
+    return make_study(tmp_path_factory.mktemp("planned") / "study", resources=False, reduced=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("ganrm_tab1", {"make_table": 1, "make_sheet": 1, "train_sft": 1, "train_dpo": 4, "compute_metrics": 6}),
+        ("ganrm_fig2", {"plot_ranks": 1, "train_dpo": 1, "train_reward": 1, "compute_metrics": 12}),
+        (
+            None,
+            {
+                "validate_reward": 1,
+                "make_table": 1,
+                "plot_ranks": 1,
+                "make_sheet": 1,
+                "train_reward": 3,
+                "compute_metrics": 16,
+            },
+        ),
+        ("directions", {"summarize_directions": 1, "train_sft": 3, "train_dpo": 12, "compute_metrics": 18}),
+    ],
+    ids=["tab1", "fig2", "bare", "directions"],
+)
+def test_targets_at_tiny_scale(planned, target, expected):
+    jobs = planned.dry_run(*([target] if target else []))
+    assert {rule: jobs.get(rule) for rule in expected} == expected
+
+
+def test_the_paper_scale_table_lists_its_true_jobs(planned):
+    jobs = planned.dry_run(PAPER_TABLE)
+    evaluated = 5  # base (and RM@10, the same images), DiffusionDPO, SFT, DPO rounds 1 and 3
+    encoded_by_clip = 1 + ROUNDS * (1 + POOL_PARTS) + 1  # proxies; negatives and pool of each round; the pool of RM@10
+    assert jobs == {
+        "make_prompts": 3,
+        "import_images": 2,
+        "sample_images": ROUNDS * (POOL_PARTS + 1) + evaluated,
+        "encode_images": encoded_by_clip + 1 + evaluated,
+        "score_images": SCORERS * evaluated,
+        "train_reward": ROUNDS,
+        "score_rewards": ROUNDS + 1,
+        "select_samples": ROUNDS,
+        "encode_latents": ROUNDS,
+        "train_sft": 1,
+        "train_dpo": ROUNDS,
+        "compute_metrics": evaluated + 1,
+        "make_table": 1,
+        "total": sum(count for rule, count in jobs.items() if rule != "total"),
+    }
+    images = ROUNDS * (TRAIN_PROMPTS * SAMPLES + PROXIES) + EVAL_PROMPTS * (SAMPLES + evaluated - 1)
+    assert jobs["total"] < images / 1000
+
+
+def test_twice_the_images_are_twice_the_shards_and_bigger_shards_are_fewer_jobs(planned, tmp_path):
+    study, before = planned.copy(tmp_path / "study"), planned.dry_run(PAPER_TABLE)
+    study.edit("config/scales/paper.yaml", lambda scale: scale["prompts"].update(train=assumed(2 * TRAIN_PROMPTS)))
+    twice = study.dry_run(PAPER_TABLE)
+    more = ROUNDS * POOL_PARTS
+    grown = {rule: twice[rule] - before[rule] for rule in before if twice[rule] != before[rule]}
+    assert grown == {"sample_images": more, "encode_images": more, "total": 2 * more}
+    study.edit("config/scales/paper.yaml", lambda scale: scale["counts"].update(images_per_shard=2000))
+    assert study.dry_run(PAPER_TABLE) == before
+
+
+def test_pilot_scale_is_planned_under_results_pilot(planned):
+    done = planned.snakemake("-n", "--config", "scale=pilot", "--", *TARGETS)
+    outputs = re.findall(r"^    output: (\S+?),?$", done.stdout, re.MULTILINE)
+    assert outputs and all(path.startswith("results/pilot/") for path in outputs)
+    assert jobs_of(done.stdout)["train_dpo"] == 1  # one round
+
+
+def test_targets_are_listed_with_a_sentence_each(planned):
+    listed = planned.snakemake("--list-target-rules").stdout
+    described = dict(re.findall(r"^(\w+) \((.+)\)$", listed, re.MULTILINE))
+    targets = re.findall(r"^rule (\w+):", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE)
+    assert described.keys() == set(targets) >= {"all", "directions", "tiny_zoo", *TARGETS}
+    assert all(len(sentence) > 20 and sentence.endswith(".") for sentence in described.values())
+
+
+def test_the_snakefile_is_a_table_of_contents():
+    assert len((REPOSITORY / "Snakefile").read_text().splitlines()) <= 80
+
+
+def rules() -> list[tuple[str, str]]:
+    """(name, text) of every rule."""
+    texts = [re.split(r"^(?:use )?rule ", path.read_text(), flags=re.MULTILINE)[1:] for path in RULES]
+    return [
+        (re.match(r"\w+(?: as (\w+))?", text)[1] or re.match(r"\w+", text)[0], text) for file in texts for text in file
+    ]
+
+
+@pytest.mark.parametrize(("name", "text"), rules(), ids=[name for name, _ in rules()])
+def test_every_rule_says_what_it_is_and_leaves_a_trace(name, text):
+    inherits, local = " as " in text.partition("\n")[0], name in local_rules()
+    assert inherits or re.match(r'\w+:\n    """[A-Z].+', text), "a docstring comes first"
+    if "shell:" in text:
+        missing = {"log:", "conda:", *(() if local else ("benchmark:", "resources:"))} - set(re.findall(r"\w+:", text))
+        assert not missing
+        assert "> {log} 2>&1" in text
+        assert "code_of(" in text, "an edit of the code must run the rule again"
+
+
+def local_rules() -> set[str]:
+    """Rules that the head process runs itself, even on a cluster."""
+    blocks = [re.search(r"^localrules:\n((?:    .+\n)+)", path.read_text(), re.MULTILINE) for path in RULES]
+    return {name for block in blocks if block for name in re.findall(r"\w+", block[1])}

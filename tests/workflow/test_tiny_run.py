@@ -1,0 +1,190 @@
+"""The one end-to-end run: Tab. 1 and Fig. 2 at reduced counts, and what must hold of its files. Takes minutes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from tests.workflow.study import FIGURE, IMAGES, SAMPLES, TABLE, TARGETS, Study, jobs_of
+from workflow_scripts.lib.files import read_json
+from workflow_scripts.lib.shards import Part
+
+RESULTS = "results/tiny"
+COLUMNS = "table,row,column,paper,ours,ci_low,ci_high,n,verdict,run,command".split(",")
+METRICS = ["fid", "kid", "imagereward", "pickscore", "hps", "clipscore", "scene_accuracy", "crispness"]
+ROWS = ["Base-model", "DiffusionDPO", "Ours-RM@10", "Ours-SFT", "Ours-DPO (round 1)", "Ours-DPO"]
+AFTER_METRICS = {"compute_metrics": 9, "make_table": 1, "plot_ranks": 1, "ganrm_tab1": 1, "ganrm_fig2": 1}
+
+
+@pytest.fixture(scope="module")
+def table(finished: Study) -> pd.DataFrame:
+    return pd.read_csv(finished.root / RESULTS / "tables/ganrm_tab1.csv")
+
+
+def commands(finished: Study, verb: str) -> list[dict[str, list[str]]]:
+    """Options of every command line of a verb that the run printed."""
+    lines = re.findall(rf"python -m workflow_scripts\.{verb} (.+) > \S+ 2>&1", finished.log)
+    return [_options(shlex.split(line)) for line in lines]
+
+
+def _options(words: list[str]) -> dict[str, list[str]]:
+    options: dict[str, list[str]] = {}
+    for word in words:
+        if re.match(r"--[a-z]", word):
+            values = options.setdefault(word, [])
+        else:
+            values.append(word)
+    return options
+
+
+def test_the_table_in_long_form(table):
+    assert set(COLUMNS) <= set(table.columns)
+    assert list(dict.fromkeys(table["row"])) == ROWS
+    assert list(table["column"]) == METRICS * len(ROWS)
+    assert table[["ours", "ci_low", "ci_high"]].notna().all(axis=None)
+    assert (table["ci_low"] <= table["ci_high"]).all()
+    assert (table["n"] == IMAGES).all()
+    assert table["verdict"].notna().all() and (table["verdict"] == "baseline").sum() == len(METRICS)
+    papers = {row.column: row.paper for row in table[table["row"] == "Base-model"].itertuples()}
+    assert papers["fid"] == 72.06 and papers["clipscore"] == 0.698 and pd.isna(papers["crispness"])
+
+
+def test_its_values_are_those_of_the_metrics_files_and_its_commands_make_them(finished, table):
+    for row in table.itertuples():
+        path = f"{RESULTS}/metrics/{row.run}/{row.selection}.json"
+        assert read_json(finished.root / path)["metrics"][row.column]["value"] == row.ours
+        assert row.command == f"snakemake {path}"
+
+
+def test_markdown_and_latex_show_every_row(finished):
+    markdown, latex = (
+        (finished.root / RESULTS / f"tables/ganrm_tab1.{suffix}").read_text() for suffix in ("md", "tex")
+    )
+    for row in ROWS:
+        assert re.search(rf"^\|.*\| {re.escape(row)} \|", markdown, re.MULTILINE)
+        assert f"& {row} &" in latex
+    assert "never compared with the paper" in markdown
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 1
+
+
+@pytest.mark.parametrize("name", ["figures/ganrm_fig2.png", "sheets/ganrm_tab1.png"])
+def test_pictures_show_something(finished, name):
+    with Image.open(finished.root / RESULTS / name) as picture:
+        assert min(picture.size) > 300
+        assert len(picture.convert("L").getcolors()) > 50
+
+
+def test_the_figure_is_a_pdf_too(finished):
+    assert (finished.root / RESULTS / "figures/ganrm_fig2.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_each_image_was_encoded_once_by_each_encoder(finished):
+    encoded = Counter(
+        (options["--encoder"][0], options["--images"][0], row.key)
+        for options in commands(finished, "encode_images")
+        for row in Part(finished.root / options["--images"][0]).index().itertuples()
+    )
+    assert set(encoded.values()) == {1}
+    rows = {path: len_features(path) for path in (finished.root / RESULTS / "features").rglob("*.safetensors")}
+    assert (
+        sum(rows.values())
+        == len(encoded)
+        == (3 + 1) * IMAGES + 3 * 6 * SAMPLES + IMAGES * SAMPLES + 4 * IMAGES + (IMAGES * SAMPLES)
+    )
+
+
+def len_features(path: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        return file.get_slice("features").get_shape()[0]
+
+
+def test_each_image_was_scored_once_by_each_scorer_and_sampled_once(finished):
+    scored = Counter((o["--scorer"][0], o["--images"][0]) for o in commands(finished, "score_images"))
+    sampled = Counter((o["--out"][0]) for o in commands(finished, "sample_images"))
+    assert set(scored.values()) == set(sampled.values()) == {1}
+    assert len(scored) == 5 * 5 and len(sampled) == 3 + 3 + 5
+    seeds = [
+        seed
+        for out in sampled
+        for seed in Part(finished.root / out).index()["seed"]
+        if "/eval/" not in out  # evaluation noise is the same for every policy, on purpose
+    ]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_policies_are_compared_on_the_same_prompts_and_noise(finished):
+    policies = ["sd15_diffusiondpo.r1", "sd15_sft.r1", "sd15_dpo.r1", "sd15_dpo.r3"]
+    base = Part(finished.root / RESULTS / "samples/sd15/eval/part0.json").index().query("k == 0")
+    for policy in policies:
+        index = Part(finished.root / RESULTS / f"samples/{policy}/eval/part0.json").index()
+        assert index[["key", "prompt", "seed"]].values.tolist() == base[["key", "prompt", "seed"]].values.tolist()
+
+
+def test_table_and_figure_quote_the_same_files(finished):
+    quoted = [set(commands(finished, verb)[0]["--metrics"]) for verb in ("make_table", "plot_ranks")]
+    assert {
+        f"{RESULTS}/metrics/sd15/first.json",
+        f"{RESULTS}/metrics/sd15_diffusiondpo.r1/first.json",
+    } == set.intersection(*quoted)
+
+
+def test_a_second_table_agrees_with_the_first_and_costs_one_job(finished, table, tmp_path):
+    study = finished.copy(tmp_path / "study")
+    again = yaml.safe_load((study.root / TABLE).read_text())
+    again["rows"] = [row for row in again["rows"] if row["row"] in ("Base-model", "Ours-DPO")]
+    (study.root / "config/tables/again.yaml").write_text(yaml.safe_dump(again))
+    done = study.snakemake(f"{RESULTS}/tables/again.csv")
+    assert jobs_of(done.stdout) == {"make_table": 1, "total": 1}
+    second = pd.read_csv(study.root / RESULTS / "tables/again.csv")
+    first = table[table["row"].isin(["Base-model", "Ours-DPO"])].reset_index(drop=True)
+    shared = [column for column in table.columns if column != "table"]
+    pd.testing.assert_frame_equal(second[shared], first[shared])
+
+
+def test_a_second_run_has_nothing_to_do_within_seconds(finished):
+    before, start = finished.states(RESULTS), time.monotonic()
+    done = finished.snakemake(*TARGETS)
+    assert "Nothing to be done" in done.stdout
+    assert time.monotonic() - start < 30
+    assert finished.states(RESULTS) == before
+
+
+def test_an_edited_comment_reruns_nothing_and_edited_code_what_depends_on_it(finished, tmp_path):
+    study, module = finished.copy(tmp_path / "study"), "workflow_scripts/lib/metrics/fid.py"
+    study.replace(module, "SHARE_OF_DISTINCT = 0.64", "# A thought.\nSHARE_OF_DISTINCT  =  0.64")
+    assert study.dry_run(*TARGETS) == {}
+    study.replace(module, "SHARE_OF_DISTINCT  =  0.64", "SHARE_OF_DISTINCT = 0.65")
+    jobs = study.dry_run(*TARGETS)
+    assert jobs == AFTER_METRICS | {"total": sum(AFTER_METRICS.values())}
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "expected"),
+    [
+        (FIGURE, lambda figure: figure["columns"].pop(), {"plot_ranks"}),
+        (TABLE, lambda table: table.update(title="Another title"), {"make_table"}),
+    ],
+    ids=["column of the figure", "title of the table"],
+)
+def test_a_changed_table_or_figure_is_made_again(finished, tmp_path, file, change, expected):
+    study = finished.copy(tmp_path / "study")
+    study.edit(file, change)
+    assert study.dry_run(*TARGETS).keys() - {"ganrm_tab1", "ganrm_fig2", "total"} == expected
+
+
+def test_jobs_leave_a_log_and_a_benchmark_each(finished):
+    results = finished.root / RESULTS
+    done = sum(count for rule, count in jobs_of(finished.log).items() if rule not in (*TARGETS, "total"))
+    assert sum(path.is_file() for path in (results / "logs").rglob("*.log")) == done
+    without = {"make_table", "make_sheet", "plot_ranks"}
+    assert sum(path.is_file() for path in (results / "benchmarks").rglob("*.jsonl")) == done - len(without)
