@@ -41,13 +41,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.shards import Collection, Part
     from workflow_scripts.lib.spec import load_config
 
-    entries = load_config().pipelines()
+    config = load_config()
+    entry = config.pipeline(args.model)
     collection = Collection(args.images)
     pairs = pairs_of(collection, args.selection)
-    pipeline = load_pipeline(entries[args.model], entries, None, args.device, getattr(torch, args.dtype))
+    pipeline = load_pipeline(entry, config.pipelines(), None, args.device, getattr(torch, args.dtype))
     examples = encode_examples(pipeline, collection, pairs, args.latents, args.batch_size, args.seed)
     made_of = fingerprint(
-        model=entries[args.model]["source"],
+        model=entry["source"],
         images=[Part(path).fingerprint for path in args.images],
         selection=sha256(args.selection) if args.selection else None,
         latents=args.latents,

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.spec import load_config
 
     config = load_config()
-    source = {"name": args.dataset, **config.data.data[args.dataset]}
+    source = config.data_entry(args.dataset)
     made_of = fingerprint(
         source=source, count=args.count, size=args.size, seed=args.seed, code=code_of("import_images")
     )

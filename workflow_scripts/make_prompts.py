@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.spec import load_config
 
     config = load_config()
-    source = {"name": args.source, **config.data.data[args.source]}
+    source = config.data_entry(args.source)
     prompts = draw_prompts(source, args.prompt_set, args.count, args.seed, Path(config.settings["data_folder"]))
     with atomic_write(args.out) as temporary:
         prompts.to_parquet(temporary, index=False)

@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.provenance import code_of, fingerprint
     from workflow_scripts.lib.spec import load_config
 
-    entries = load_config().pipelines()
-    entry = entries[args.model] | {"sampling": {"scheduler": args.scheduler}}
+    config = load_config()
+    entry = config.pipeline(args.model) | {"sampling": {"scheduler": args.scheduler}}
     settings = SamplingSettings(args.num_inference_steps, args.guidance_scale, args.height, args.width, args.eta)
     prompts = pd.read_parquet(args.prompts).iloc[args.first_prompt : args.first_prompt + args.num_prompts]
     requests = requests_for(prompts, args.samples_per_prompt, args.seed, args.stream)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{len(prompts)} prompts x {args.samples_per_prompt} = {len(requests)} images in {len(shards)} shard(s)",
         flush=True,
     )
-    pipeline = load_pipeline(entry, entries, args.policy, args.device, getattr(torch, args.dtype))
+    pipeline = load_pipeline(entry, config.pipelines(), args.policy, args.device, getattr(torch, args.dtype))
     sample_part(pipeline, shards, settings, args.batch_size, args.out, made_of)
 
 

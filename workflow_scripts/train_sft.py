@@ -18,11 +18,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.spec import load_config
     from workflow_scripts.lib.training.post_training import post_train
 
-    entries = load_config().pipelines()
+    config = load_config()
     post_train(
         "sft",
-        entries[args.model],
-        entries,
+        config.pipeline(args.model),
+        config.pipelines(),
         args.start,
         args.examples,
         training_settings(args),

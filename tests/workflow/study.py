@@ -52,7 +52,7 @@ class Study:
     def _run(self, command: list[str], check: bool, warm: bool) -> subprocess.CompletedProcess:
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         done = subprocess.run(command, cwd=self.root, env=environment(warm=warm), check=False, **options)
-        assert done.returncode == 0 or not check, f"{' '.join(command)}\n{done.stdout}"
+        assert done.returncode == 0 or not check, f"{' '.join(command)}\n… {done.stdout[-3000:]}"
         return done
 
     def edit(self, file: str, change: Callable[[Any], object]) -> None:

@@ -18,7 +18,7 @@ from workflow_scripts.lib.files import read_json
 from workflow_scripts.lib.shards import Part
 
 RESULTS = "results/tiny"
-COLUMNS = "table,row,column,paper,ours,ci_low,ci_high,n,verdict,run,command".split(",")
+COLUMNS = ["table", "row", "column", "paper", "ours", "ci_low", "ci_high", "n", "verdict", "run", "command"]
 METRICS = ["fid", "kid", "imagereward", "pickscore", "hps", "clipscore", "scene_accuracy", "crispness"]
 ROWS = ["Base-model", "DiffusionDPO", "Ours-RM@10", "Ours-SFT", "Ours-DPO (round 1)", "Ours-DPO"]
 AFTER_METRICS = {"compute_metrics": 9, "make_table": 1, "plot_ranks": 1, "ganrm_tab1": 1, "ganrm_fig2": 1}

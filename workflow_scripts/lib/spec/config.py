@@ -90,11 +90,19 @@ class Config:
         names = [name for name, entry in self.models.data.items() if entry["kind"] == "pipeline"]
         return {name: self.model_entry(name) for name in names}
 
+    def pipeline(self, name: str) -> dict:
+        """The generator of that name in models.yaml, as `model_entry` gives it."""
+        return _lookup("unknown pipeline", self.pipelines(), name)
+
     def dataset(self, role: str, scale: str) -> dict:
         """The registry entry that plays a data role, plain, with its `name`."""
         found = self.scale(scale)
         name = _lookup(f"scale '{found.name}' has no data role", found.data, role)
-        return {"name": name, **copy.deepcopy(self.data.data[name])}
+        return self.data_entry(name)
+
+    def data_entry(self, name: str) -> dict:
+        """An entry of data.yaml, plain, with its `name`."""
+        return {"name": name, **copy.deepcopy(_lookup("unknown data set", self.data.data, name))}
 
     def table(self, name: str) -> Table:
         """A table by name (its file's)."""

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..diffusion.pipelines import load_pipeline, save_policy
@@ -26,25 +27,30 @@ class DenoisingErrors:
     def __init__(self, denoiser: Denoiser, examples: Examples, scheduler, device) -> None:
         self.denoiser, self.examples, self.scheduler, self.device = denoiser, examples, scheduler, device
 
-    def of(self, latents: Tensor, draw: StepDraw, reference: bool) -> Tensor:
-        """Mean squared prediction error per example, (B,)."""
-        latents, noise, timesteps = (x.to(self.device) for x in (latents[draw.index], draw.noise, draw.timesteps))
+    def of(self, latents: Tensor, draw: StepDraw, reference: bool = False) -> Tensor:
+        """Mean squared prediction errors (B,), or (2B,) where `latents` stacks two images of each example in `draw`."""
+        times = len(latents) // len(draw.index)
+        noise, timesteps, index, dropped = (
+            x.repeat(times, *[1] * (x.ndim - 1)) for x in (draw.noise, draw.timesteps, draw.index, draw.dropped)
+        )
+        latents, noise, timesteps = (x.to(self.device) for x in (latents, noise, timesteps))
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
         target = targets(self.scheduler, latents, noise, timesteps)
-        text = conditioning(self.examples, draw.index, draw.dropped, self.device)
+        text = conditioning(self.examples, index, dropped, self.device)
         if reference:
             return prediction_error(self.denoiser.predict_reference(noisy, timesteps, **text), target)
         return prediction_error(predict(self.denoiser.network, noisy, timesteps, **text), target)
 
     def sft(self, draw: StepDraw) -> dict[str, Tensor]:
         """The noise-prediction loss on the selected images (arXiv 2506.13846, Sec. 3.3)."""
-        return {"loss": self.of(self.examples.best, draw, reference=False).mean()}
+        return {"loss": self.of(self.examples.best[draw.index], draw).mean()}
 
     def dpo(self, draw: StepDraw, beta: float) -> dict[str, Tensor]:
-        """Diffusion-DPO: the same timestep and the same noise for both images of a pair."""
-        best, worst = (self.of(x, draw, reference=False) for x in (self.examples.best, self.examples.worst))
-        reference = [self.of(x, draw, reference=True) for x in (self.examples.best, self.examples.worst)]
-        loss, accuracy = dpo_loss(best, worst, *reference, beta)
+        """Diffusion-DPO: the same timestep and the same noise for both images of a pair, which pass together."""
+        pairs = torch.cat([self.examples.best[draw.index], self.examples.worst[draw.index]])
+        best, worst = self.of(pairs, draw).chunk(2)
+        reference_best, reference_worst = self.of(pairs, draw, reference=True).chunk(2)
+        loss, accuracy = dpo_loss(best, worst, reference_best, reference_worst, beta)
         return {"loss": loss, "implicit_accuracy": accuracy, "best_error": best.mean(), "worst_error": worst.mean()}
 
 
@@ -66,7 +72,6 @@ def post_train(
     DPO's reference is what training starts from, or with `reference` "base" the untouched model. Stopped and started
     again it continues.
     """
-    import torch
     from accelerate import Accelerator
 
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
@@ -92,7 +97,7 @@ def post_train(
         objective=objective,
         model=entry["name"],
         examples=made_of,
-        settings=asdict(settings),
+        settings={**asdict(settings), "checkpoint_seconds": None},  # it changes no result
         seed=seed,
         beta=beta,
         code=code,
