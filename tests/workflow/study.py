@@ -34,7 +34,7 @@ class Study:
 
     def snakemake(self, *words: str, check: bool = True, warm: bool = True) -> subprocess.CompletedProcess:
         """Run snakemake to its end; stdout and stderr together are in `.stdout`."""
-        return self._run([*SNAKEMAKE, *words], check, warm)
+        return self.run(*SNAKEMAKE, *words, check=check, warm=warm)
 
     def dry_run(self, *words: str) -> dict[str, int]:
         """Jobs by rule of a dry run."""
@@ -42,14 +42,15 @@ class Study:
 
     def cli(self, verb: str, *words: Any, check: bool = True) -> subprocess.CompletedProcess:
         """Run one command line of the workflow."""
-        return self._run([sys.executable, "-m", f"workflow_scripts.{verb}", *map(str, words)], check, warm=True)
+        return self.run(sys.executable, "-m", f"workflow_scripts.{verb}", *map(str, words), check=check)
 
     def start(self, *command: str) -> subprocess.Popen:
         """Start a command in a process group of its own and without a warm process, to be killed."""
         options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
         return subprocess.Popen(command, cwd=self.root, env=environment(warm=False), **options)
 
-    def _run(self, command: list[str], check: bool, warm: bool) -> subprocess.CompletedProcess:
+    def run(self, *command: str, check: bool = True, warm: bool = True) -> subprocess.CompletedProcess:
+        """Run a command to its end; stdout and stderr together are in `.stdout`."""
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         done = subprocess.run(command, cwd=self.root, env=environment(warm=warm), check=False, **options)
         assert done.returncode == 0 or not check, f"{' '.join(command)}\n… {done.stdout[-3000:]}"
@@ -73,7 +74,9 @@ class Study:
     def copy(self, root: Path) -> Study:
         """A copy with all results and what Snakemake knows of them."""
         shutil.copytree(self.root, root, symlinks=True)
-        return Study(root)
+        copy = Study(root)
+        copy.log = self.log
+        return copy
 
     def checksums(self, folder: str) -> dict[str, str]:
         """sha256 of every file below a folder, by path relative to the study."""
