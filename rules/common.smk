@@ -4,7 +4,8 @@ import os
 from math import ceil
 from pathlib import Path
 
-from workflow_scripts.lib.provenance import code_of
+from workflow_scripts.lib.models import identity
+from workflow_scripts.lib.provenance import code_of, fingerprint
 from workflow_scripts.lib.spec import load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
 from workflow_scripts.lib.spec.scales import prefix_of
@@ -87,6 +88,28 @@ def sampling_seed(policy, prompt_set):
         "seed": policy.replicate,
         "stream": prompt_set if prompt_set == "eval" else f"{prompt_set}.r{policy.round or 0}",
     }
+
+
+# ---- what a step is made from besides its files and options: edits of registries and tables reach what depends on them
+
+
+def model_identity(name):
+    """Sources and checksums of a registered model, and of the pipeline that it changes."""
+    entry = CONFIG.model_entry(name)
+    names = [name, entry["base"]] if "base" in entry else [name]
+    return fingerprint(**{one: identity(CONFIG.model_entry(one)) for one in names})
+
+
+def dataset_identity(name):
+    """All of a registered data set but what is said about it."""
+    about = ("title", "license", "gated", "size_gb")
+    return fingerprint(**{key: value for key, value in CONFIG.data_entry(name).items() if key not in about})
+
+
+def sheet_identity(scale, name):
+    """All that a table or figure says, and the metrics of a scale."""
+    sheet = (CONFIG.tables | CONFIG.figures)[name]
+    return fingerprint(sheet=sheet.document.data, metrics=CONFIG.scale(scale).metrics)
 
 
 # ---- targets

@@ -16,6 +16,14 @@ def dataset_options(wildcards):
     return options({"dataset": scale.data[wildcards.dataset], "count": scale.images[wildcards.dataset], "size": size})
 
 
+def identity_of_prompts(wildcards):
+    return dataset_identity(CONFIG.scale(wildcards.scale).data["prompts"])
+
+
+def identity_of_dataset(wildcards):
+    return dataset_identity(CONFIG.scale(wildcards.scale).data[wildcards.dataset])
+
+
 rule make_prompts:
     """Draw a prompt set from its source."""
     output:
@@ -30,6 +38,7 @@ rule make_prompts:
         **resources_of("make_prompts"),
     params:
         options=prompt_options,
+        source=identity_of_prompts,
         code=code_of("make_prompts"),
     shell:
         "python -m workflow_scripts.make_prompts --prompt-set {wildcards.prompt_set} {params.options:q} "
@@ -50,6 +59,7 @@ rule import_images:
         **resources_of("import_images"),
     params:
         options=dataset_options,
+        source=identity_of_dataset,
         code=code_of("import_images"),
     shell:
         "python -m workflow_scripts.import_images {params.options:q} --out {output} > {log} 2>&1"

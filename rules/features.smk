@@ -13,6 +13,14 @@ def scorer_options(wildcards):
     return options({"scorer": scorer, "batch_size": scale.counts["scores_batch_size"], **hardware(wildcards.scale)})
 
 
+def identity_of_encoder(wildcards):
+    return model_identity(registry_name(wildcards.encoder, wildcards.scale))
+
+
+def identity_of_scorer(wildcards):
+    return model_identity(registry_name(wildcards.scorer, wildcards.scale))
+
+
 rule encode_images:
     """Features of one part by a frozen encoder: GAN-RM's CLIP tokens, the extractor of the Fréchet distance."""
     input:
@@ -29,6 +37,7 @@ rule encode_images:
         **resources_of("encode_images"),
     params:
         options=encoder_options,
+        source=identity_of_encoder,
         code=code_of("encode_images"),
     shell:
         "python -m workflow_scripts.encode_images {params.options:q} --images {input} --out {output} > {log} 2>&1"
@@ -50,6 +59,7 @@ rule score_images:
         **resources_of("score_images"),
     params:
         options=scorer_options,
+        source=identity_of_scorer,
         code=code_of("score_images"),
     shell:
         "python -m workflow_scripts.score_images {params.options:q} --images {input} --out {output} > {log} 2>&1"

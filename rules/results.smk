@@ -59,6 +59,14 @@ def _rewards_of_rows(wildcards):
     ]
 
 
+def identity_of_table(wildcards):
+    return sheet_identity(wildcards.scale, wildcards.table)
+
+
+def identity_of_figure(wildcards):
+    return sheet_identity(wildcards.scale, wildcards.figure)
+
+
 def scale_name(wildcards):
     return CONFIG.scale(wildcards.scale).name
 
@@ -82,6 +90,7 @@ rule make_table:
         "../envs/analysis.yaml"
     params:
         scale=scale_name,
+        table=identity_of_table,
         code=code_of("make_table"),
     shell:
         "python -m workflow_scripts.make_table --table {wildcards.table} --scale {params.scale} --metrics {input} "
@@ -106,6 +115,7 @@ rule plot_ranks:
         "../envs/analysis.yaml"
     params:
         scale=scale_name,
+        figure=identity_of_figure,
         code=code_of("plot_ranks"),
     shell:
         "python -m workflow_scripts.plot_ranks --figure {wildcards.figure} --scale {params.scale} --metrics {input} "
@@ -148,6 +158,7 @@ rule summarize_directions:
         "../envs/analysis.yaml"
     params:
         scale=scale_name,
+        table=identity_of_table,
         code=code_of("summarize_directions"),
     shell:
         "python -m workflow_scripts.summarize_directions --table {wildcards.table} --scale {params.scale} "

@@ -25,6 +25,10 @@ def sampling_options(wildcards, input):
     )
 
 
+def identity_of_model(wildcards):
+    return model_identity(model_of(wildcards.scale, wildcards.policy))
+
+
 rule sample_images:
     """Sample one part of a prompt set from a policy, shard by shard; a killed job keeps its finished shards."""
     input:
@@ -42,6 +46,7 @@ rule sample_images:
         **resources_of("sample_images"),
     params:
         options=sampling_options,
+        source=identity_of_model,
         code=code_of("sample_images"),
     shell:
         "python -m workflow_scripts.sample_images --prompts {input.prompts} {params.options:q} "

@@ -14,6 +14,10 @@ def model_of_preferences(wildcards):
     return registry_name(next(run["model"] for run in runs if run["data"] == "preferences"), wildcards.scale)
 
 
+def identity_of_preferences_model(wildcards):
+    return model_identity(model_of_preferences(wildcards))
+
+
 def selection_option(wildcards, input):
     return options({"selection": input.selection or None})
 
@@ -62,6 +66,7 @@ rule encode_latents:
         **resources_of("encode_latents"),
     params:
         model=model_of_policy,
+        source=identity_of_model,
         selection=selection_option,
         options=encoding_options,
         code=code_of("encode_latents"),
@@ -82,6 +87,7 @@ use rule encode_latents as encode_preferences with:
         "results/{scale}benchmarks/encode_latents/preferences.jsonl"
     params:
         model=model_of_preferences,
+        source=identity_of_preferences_model,
         selection=selection_option,
         options=encoding_options,
         code=code_of("encode_latents"),
@@ -106,6 +112,7 @@ rule train_sft:
         **resources_of("train_sft"),
     params:
         options=training_options,
+        source=identity_of_model,
         code=code_of("train_sft"),
     shell:
         "python -m workflow_scripts.train_sft --examples {input.examples} {params.options:q} "
@@ -131,6 +138,7 @@ rule train_dpo:
         **resources_of("train_dpo"),
     params:
         options=training_options,
+        source=identity_of_model,
         code=code_of("train_dpo"),
     shell:
         "python -m workflow_scripts.train_dpo --examples {input.examples} {params.options:q} "

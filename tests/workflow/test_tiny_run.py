@@ -13,11 +13,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.workflow.study import FIGURE, IMAGES, SAMPLES, TABLE, TARGETS, Study, jobs_of
+from tests.workflow.study import FIGURE, IMAGES, PROMPTS, SAMPLES, TABLE, TARGETS, Study, jobs_of
 from workflow_scripts.lib.files import read_json
 from workflow_scripts.lib.shards import Part
 
-RESULTS = "results/tiny"
+RESULTS, MODELS = "results/tiny", "config/models.yaml"
 COLUMNS = ["table", "row", "column", "paper", "ours", "ci_low", "ci_high", "n", "verdict", "run", "command"]
 METRICS = ["fid", "kid", "imagereward", "pickscore", "hps", "clipscore", "scene_accuracy", "crispness"]
 ROWS = ["Base-model", "DiffusionDPO", "Ours-RM@10", "Ours-SFT", "Ours-DPO (round 1)", "Ours-DPO"]
@@ -94,11 +94,12 @@ def test_each_image_was_encoded_once_by_each_encoder(finished):
     )
     assert set(encoded.values()) == {1}
     rows = {path: len_features(path) for path in (finished.root / RESULTS / "features").rglob("*.safetensors")}
-    assert (
-        sum(rows.values())
-        == len(encoded)
-        == (3 + 1) * IMAGES + 3 * 6 * SAMPLES + IMAGES * SAMPLES + 4 * IMAGES + (IMAGES * SAMPLES)
-    )
+    negatives, pools, ranked, others = 3 * IMAGES, 3 * PROMPTS * SAMPLES, IMAGES * SAMPLES, 4 * IMAGES
+    assert Counter(encoder for encoder, *_ in encoded) == {
+        "tiny_clip_tokens": IMAGES + negatives + pools + ranked,
+        "tiny_extractor": IMAGES + ranked + others,
+    }
+    assert sum(rows.values()) == len(encoded)
 
 
 def len_features(path: Path) -> int:
@@ -173,13 +174,19 @@ def test_an_edited_comment_reruns_nothing_and_edited_code_what_depends_on_it(fin
     [
         (FIGURE, lambda figure: figure["columns"].pop(), {"plot_ranks"}),
         (TABLE, lambda table: table.update(title="Another title"), {"make_table"}),
+        (
+            MODELS,
+            lambda models: models["tiny_extractor"].update(sha256={}),
+            {"encode_images", *AFTER_METRICS} - {*TARGETS},
+        ),
+        (MODELS, lambda models: models["tiny_extractor"].update(title="Another title"), set()),
     ],
-    ids=["column of the figure", "title of the table"],
+    ids=["column of the figure", "title of the table", "weights of a model", "title of a model"],
 )
-def test_a_changed_table_or_figure_is_made_again(finished, tmp_path, file, change, expected):
+def test_an_edit_of_the_configuration_reruns_what_it_changes(finished, tmp_path, file, change, expected):
     study = finished.copy(tmp_path / "study")
     study.edit(file, change)
-    assert study.dry_run(*TARGETS).keys() - {"ganrm_tab1", "ganrm_fig2", "total"} == expected
+    assert study.dry_run(*TARGETS).keys() - {*TARGETS, "total"} == expected
 
 
 def test_jobs_leave_a_log_and_a_benchmark_each(finished):

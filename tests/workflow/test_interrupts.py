@@ -1,0 +1,122 @@
+"""kill -9 at the worst moments: the same command continues, redoes nothing that was finished, and ends equal."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.study import SNAKEMAKE, STEPS, Study
+
+SAMPLES = "results/tiny/samples/sd15/train"
+PART = f"{SAMPLES}/part0.json"
+POLICY = "results/tiny/policies/sd15_dpo.r1"
+SECOND_SHARD, SECOND_STATE = "part0-shard00001.parquet", "step00000002.*.pt"
+
+
+@pytest.fixture
+def study(finished, tmp_path) -> Study:
+    """A copy of the finished run, whose files say how an undisturbed run ends."""
+    return finished.copy(tmp_path / "study")
+
+
+def command_of(study: Study, verb: str, out: str) -> list[str]:
+    """The command line that made a file, as the run printed it."""
+    printed = re.search(rf"python -m (workflow_scripts\.{verb} .+ --out {re.escape(out)}) >", study.log)[1]
+    return [sys.executable, "-m", *shlex.split(printed)]
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen | None = None) -> None:
+    """Wait until a condition holds; fails after a minute, or when a process that is to fulfil it has ended."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it takes too long"
+        assert process is None or process.poll() is None, "the process ended too early"
+        time.sleep(0.002)
+
+
+def kill(process: subprocess.Popen, *, children: bool = True) -> None:
+    """kill -9 of a process, and of all that it started."""
+    (os.killpg if children else os.kill)(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def finished_shards(study: Study) -> dict[str, tuple[int, int]]:
+    """State of the files of every committed shard: one whose index is there."""
+    indices = [path.stem for path in (study.root / SAMPLES).glob("*.parquet")]
+    return {path: state for path, state in study.states(SAMPLES).items() if Path(path).name.split(".")[0] in indices}
+
+
+def test_killed_sampling_keeps_its_shards_and_ends_equal(study):
+    whole, command = study.checksums(SAMPLES), command_of(study, "sample_images", PART)
+    shutil.rmtree(study.root / SAMPLES)
+    process = study.start(*command)
+    wait_for((study.root / SAMPLES / SECOND_SHARD).exists, process)
+    kill(process)
+    before = finished_shards(study)
+    assert 2 * 3 <= len(before) < len(whole) - 1, "it was to die in the middle"
+    assert not (study.root / PART).exists()
+
+    study.run(*command)
+    after = study.states(SAMPLES)
+    assert {path: after[path] for path in before} == before
+    assert study.checksums(SAMPLES) == whole
+
+
+def test_a_killed_training_continues_from_its_state_and_ends_equal(study):
+    whole, command = study.checksums(POLICY), command_of(study, "train_dpo", f"{POLICY}/policy.json")
+    shutil.rmtree(study.root / POLICY)
+    process = study.start(*command, "--checkpoint-seconds", "0")
+    wait_for(lambda: any((study.root / POLICY / "state").glob(SECOND_STATE)), process)
+    kill(process)
+    assert [path.name for path in (study.root / POLICY).iterdir()] == ["state"]
+
+    said = study.run(*command).stdout
+    assert re.search(rf"continuing after step [23] of {STEPS}", said)
+    assert study.checksums(POLICY) == whole
+
+
+@pytest.mark.parametrize("children", [False, True], ids=["head", "head and jobs"])
+def test_a_killed_snakemake_asks_for_an_unlock_and_then_continues(study, children):
+    whole = study.checksums(SAMPLES)
+    shutil.rmtree(study.root / SAMPLES)
+    head = study.start(*SNAKEMAKE, PART)
+    wait_for((study.root / SAMPLES / SECOND_SHARD).exists, head)
+    kill(head, children=children)
+    if not children:
+        wait_for((study.root / PART).exists)  # the job itself lives on: start again when it has ended
+    locked = study.snakemake(PART, check=False)
+    assert locked.returncode != 0
+    assert "--unlock" in locked.stdout
+    before = finished_shards(study)
+    assert 2 * 3 <= len(before) < len(whole) + children
+
+    study.snakemake("--unlock")
+    study.snakemake(PART)
+    after = study.states(SAMPLES)
+    assert {path: after[path] for path in before} == before
+    assert study.checksums(SAMPLES) == whole
+    assert "Nothing to be done" in study.snakemake(PART).stdout
+
+
+def test_an_interrupt_from_the_keyboard_needs_nothing(study):
+    whole = study.checksums(SAMPLES)
+    shutil.rmtree(study.root / SAMPLES)
+    head = study.start(*SNAKEMAKE, PART)
+    wait_for((study.root / SAMPLES / SECOND_SHARD).exists, head)
+    os.killpg(head.pid, signal.SIGINT)
+    assert head.wait(timeout=60) != 0
+    before = finished_shards(study)
+    study.snakemake(PART)
+    after = study.states(SAMPLES)
+    assert {path: after[path] for path in before} == before
+    assert study.checksums(SAMPLES) == whole
