@@ -1,8 +1,9 @@
-"""Every table and figure of GAN-RM (arXiv 2506.13846); Adv-GRPO (arXiv 2511.20256) follows on the same chain.
+"""Tables and figures of GAN-RM (arXiv 2506.13846), from prompts to verdicts.
 
 snakemake                          tiny scale: everything in minutes on a laptop's CPU, under results/tiny/
 snakemake ganrm_tab1               one table (`snakemake --list-target-rules` names them all)
-snakemake --profile slurm          paper scale on a SLURM GPU cluster, under results/
+snakemake --config scale=pilot     the paper's models on one GPU, under results/pilot/
+snakemake -n results/tables/ganrm_tab1.csv   what paper scale would run
 """
 
 from snakemake.utils import min_version

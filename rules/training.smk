@@ -18,8 +18,9 @@ def identity_of_preferences_model(wildcards):
     return model_identity(model_of_preferences(wildcards))
 
 
-def selection_option(wildcards, input):
-    return options({"selection": input.selection or None})
+def selection_options(wildcards, input):
+    policy = parse_policy(wildcards.get("policy", "none"))
+    return options({"selection": input.selection or None, "seed": 1000 * policy.replicate + (policy.round or 0)})
 
 
 def encoding_options(wildcards):
@@ -43,10 +44,9 @@ def previous_round(wildcards):
 
 def training_options(wildcards, input):
     policy = parse_policy(wildcards.policy)
-    hyperparameters = dict(CONFIG.run(policy.name, wildcards.scale)["training"])
-    kept = {name: value for name, value in hyperparameters.items() if name not in ("latents", "random_flip")}
+    hyperparameters = CONFIG.run(policy.name, wildcards.scale)["training"]
     start = {"model": model_of(wildcards.scale, policy), "start": input.start or None}
-    return options({**start, **kept, "seed": 1000 * policy.replicate + policy.round})
+    return options({**start, **hyperparameters, "seed": 1000 * policy.replicate + policy.round})
 
 
 rule encode_latents:
@@ -67,7 +67,7 @@ rule encode_latents:
     params:
         model=model_of_policy,
         source=identity_of_model,
-        selection=selection_option,
+        selection=selection_options,
         options=encoding_options,
         code=code_of("encode_latents"),
     shell:
@@ -88,7 +88,7 @@ use rule encode_latents as encode_preferences with:
     params:
         model=model_of_preferences,
         source=identity_of_preferences_model,
-        selection=selection_option,
+        selection=selection_options,
         options=encoding_options,
         code=code_of("encode_latents"),
 

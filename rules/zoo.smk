@@ -7,12 +7,12 @@ The trained zoo is shipped under resources/zoo; these rules make it again under 
 ZOO = {
     "tokenizer": ([], 0, 0),
     "vae": ([], 8000, 10),
-    "sd15": (["vae", "tokenizer"], 20000, 32),
+    "sd15": (["vae", "tokenizer"], 8000, 16),
     "clip": (["tokenizer"], 900, 128),
     "pickscore": (["clip"], 400, 64),
     "hps": (["clip"], 400, 64),
-    "imagereward": (["tokenizer"], 1500, 64),
-    "extractor": ([], 1500, 64),
+    "imagereward": (["tokenizer"], 3500, 32),
+    "extractor": ([], 700, 64),
 }
 
 

@@ -79,7 +79,7 @@ def post_train(
     if objective == "dpo" and examples.worst is None:
         raise UserError(
             f"{examples_path} has no rejected images, which DPO needs; "
-            "encode pairs (encode_latents without --best-only)"
+            "encode pairs with encode_latents"
         )
     pipeline = load_pipeline(entry, entries, start, "cpu", torch.float32)
     scheduler = _noise_schedule(pipeline)
