@@ -225,12 +225,12 @@ def test_the_ledger_lists_every_leaf(config, scale):
 
 def test_the_ledger_says_what_a_scale_replaced(config):
     rows = {(row.scope, row.key): row for row in config.ledger("tiny")}
-    beta = rows["run sd15_dpo", "training.beta"]
-    assert (beta.kind, beta.value) == ("scale", config.run("sd15_dpo", "tiny")["training"]["beta"])
-    assert beta.replaces.startswith("5000 (assumed: launchers of DiffusionDPO")
-    assert re.search(r"config/scales/tiny.yaml:\d+$", beta.where)
-    quoted = rows["run sd15_dpo", "training.batch_size"]
-    assert (quoted.kind, quoted.text, quoted.replaces) == ("quoted", "Sec. 4.1", "")
+    rate = rows["run sd15_dpo", "training.learning_rate"]
+    assert (rate.kind, rate.value) == ("scale", config.run("sd15_dpo", "tiny")["training"]["learning_rate"])
+    assert rate.replaces.startswith("1.6e-07 (assumed: DiffusionDPO's 1e-8")
+    assert re.search(r"config/scales/tiny.yaml:\d+$", rate.where)
+    quoted = rows["run sd15_dpo", "candidates"]
+    assert (quoted.kind, quoted.text, quoted.replaces) == ("quoted", "Sec. 4.1: 10 samples per prompt", "")
 
 
 # The schemas and the page written from them

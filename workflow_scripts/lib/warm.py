@@ -196,6 +196,7 @@ def _become(request: dict, out: int, err: int) -> None:
     sys.path[0] = request["cwd"]
     sys.argv = [request["module"], *request["argv"]]
     _use_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    _forget_package()
     status = 0
     try:
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
@@ -210,6 +211,13 @@ def _become(request: dict, out: int, err: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
+
+
+def _forget_package() -> None:
+    """The job imports this package anew, from its own folder: the warm process may have been started in another."""
+    package = __package__.partition(".")[0]
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
 
 
 def _use_threads(number: int) -> None:
