@@ -41,7 +41,6 @@ lint: $(READY) ## style of Python and of the rules
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile rules
-	snakemake --lint
 
 bench: $(READY) ## benchmarks, each beside its goal
 	python -m tests.benchmarks

@@ -77,10 +77,7 @@ def post_train(
     accelerator = Accelerator(mixed_precision=settings.mixed_precision)
     examples, made_of = Examples.load(examples_path)
     if objective == "dpo" and examples.worst is None:
-        raise UserError(
-            f"{examples_path} has no rejected images, which DPO needs; "
-            "encode pairs with encode_latents"
-        )
+        raise UserError(f"{examples_path} has no rejected images, which DPO needs; encode pairs with encode_latents")
     pipeline = load_pipeline(entry, entries, start, "cpu", torch.float32)
     scheduler = _noise_schedule(pipeline)
     torch.manual_seed(seed)  # adapters start at random
