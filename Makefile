@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all directions report test lint bench clean
+.PHONY: help env tiny all directions report test lint docs bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -41,6 +41,13 @@ lint: $(READY) ## style of Python and of the rules
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile rules
+
+docs: $(READY) ## copy the tiny scale's tables, verdicts and pictures into docs/
+	mkdir -p docs/results
+	cp results/tiny/tables/ganrm_tab1.md results/tiny/figures/ganrm_fig2.png docs/results/
+	cp results/tiny/directions/ganrm_tab1.md docs/results/directions.md
+	cp results/tiny/validity/ganrm.sd15.csv docs/results/validity.csv
+	cp results/tiny/sheets/ganrm_tab1.png docs/images/ganrm_tab1_sheet.png
 
 bench: $(READY) ## benchmarks, each beside its goal
 	python -m tests.benchmarks
