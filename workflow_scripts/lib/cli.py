@@ -36,10 +36,10 @@ def run(main: Callable[[], None], *, warm: bool = False) -> None:
     a second one ends it at once. Every other error keeps its traceback. With `warm` the command may run in the warm
     process, which has the heavy libraries imported (see `warm.py`).
     """
-    if warm and (status := run_warm(sys.modules["__main__"].__spec__.name)) is not None:
-        sys.exit(status)
-    signal.signal(signal.SIGTERM, _terminate)
     try:
+        if warm and (status := run_warm(sys.modules["__main__"].__spec__.name)) is not None:
+            sys.exit(status)
+        signal.signal(signal.SIGTERM, _terminate)
         main()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

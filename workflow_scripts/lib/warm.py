@@ -53,15 +53,17 @@ def run_warm(module: str) -> int | None:
     owner = os.environ.get(VARIABLE)
     if not owner or "SLURM_JOB_ID" in os.environ or owner == str(os.getpid()):
         return None
+    request = {"module": module, "argv": sys.argv[1:], "cwd": str(Path.cwd()), "environment": dict(os.environ)}
+    payload = json.dumps(request).encode()
     try:
-        with _connection(owner) as connection:
-            request = {"module": module, "argv": sys.argv[1:], "cwd": str(Path.cwd()), "environment": dict(os.environ)}
-            payload = json.dumps(request).encode()
-            socket.send_fds(connection, [len(payload).to_bytes(8, "big")], [sys.stdout.fileno(), sys.stderr.fileno()])
-            connection.sendall(payload)
-            answer = connection.recv(4)
+        connection = _connection(owner)
+        socket.send_fds(connection, [len(payload).to_bytes(8, "big")], [sys.stdout.fileno(), sys.stderr.fileno()])
     except (OSError, TimeoutError):
         return None
+    answer = b""  # handed over: from here on a failure is the job's, which must not run a second time
+    with connection, contextlib.suppress(OSError):
+        connection.sendall(payload)
+        answer = connection.recv(4)
     return int.from_bytes(answer, "big") if answer else 128 + signal.SIGKILL
 
 

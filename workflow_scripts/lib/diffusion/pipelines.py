@@ -45,6 +45,9 @@ def save_policy(path: Path, unet, **about) -> None:
     """Save a trained UNet beside `path` (policy.json), then `path` with the weights' checksum: present means whole."""
     folder = path.parent / "unet"
     unet.save_pretrained(folder)
+    config = read_json(folder / "config.json")
+    config.pop("_name_or_path", None)  # where the weights came from on this machine is no part of the result
+    write_json(folder / "config.json", config)
     write_json(path, {**about, "sha256": sha256(path.parent / WEIGHTS)})
 
 
