@@ -41,7 +41,7 @@ def temporary_beside(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp{glob.escape(path.suffix)}"):
         pid = leftover.name.removeprefix(f".{path.stem}.").removesuffix(f".tmp{path.suffix}")
-        if pid.isdigit() and not _is_running(int(pid)):
+        if pid.isdigit() and not is_running(int(pid)):
             leftover.unlink(missing_ok=True)
     return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
 
@@ -118,7 +118,8 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine lives, anybody's."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -27,6 +27,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from .files import is_running
+
 VARIABLE = "WORKFLOW_WARM_START"
 START_TIMEOUT, POLL_SECONDS = 120.0, 1.0
 LIBRARIES = (
@@ -115,7 +117,7 @@ def serve(path: Path, owner: int) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"  # no thread may run before a fork
     _import_libraries()
     with _listening(path) as listener:
-        while _is_running(owner):
+        while is_running(owner):
             with contextlib.suppress(TimeoutError):
                 connection, _ = listener.accept()
                 _fork_job(connection, listener)
@@ -226,16 +228,6 @@ def _use_threads(number: int) -> None:
     import torch
 
     torch.set_num_threads(number)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 if __name__ == "__main__":
