@@ -29,12 +29,16 @@ include: "rules/zoo.smk"
 wildcard_constraints:
     scale="|tiny/|pilot/",
     policy=POLICY,
-    prompt_set="train|negatives|eval",
-    collection=f"images/{NAME}|samples/{POLICY}/{NAME}",
+    prompt_set=NAME,
+    collection=rf"images/{NAME}\.\d+x\d+|samples/{POLICY}/{NAME}",
     selection=SELECTION,
     reward=NAME,
+    model=NAME,
+    dataset=NAME,
+    shape=r"\d+x\d+",
     part=r"\d+",
     candidates=r"\d+",
+    pairs=r"\d+",
 
 
 rule all:

@@ -56,6 +56,12 @@ def scores_of(scale, scorer, collection):
     return [f"results/{scale}scores/{scorer}/{collection}/part{part}.parquet" for part in parts]
 
 
+def imported(scale, role, policy):
+    """Collection of a data role's images, cropped and resized as the images of the policy's model."""
+    sampling = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"]
+    return f"images/{role}.{sampling['height']}x{sampling['width']}"
+
+
 def registry_name(role, scale):
     """The registry entry that plays a model role."""
     return CONFIG.scale(scale).models[role]
@@ -81,13 +87,11 @@ def runs_with(objective):
     return rf"(?:{'|'.join(names) or 'none'})(?:@\d+)?\.r\d+"
 
 
-def sampling_seed(policy, prompt_set):
+def sampling_seed(scale, policy, prompt_set):
     """Evaluation noise is the same for every policy of a replicate; each round of training has its own."""
     policy = parse_policy(policy)
-    return {
-        "seed": policy.replicate,
-        "stream": prompt_set if prompt_set == "eval" else f"{prompt_set}.r{policy.round or 0}",
-    }
+    stream = f"{prompt_set}.r{policy.round or 0}" if CONFIG.trains_on(prompt_set, scale) else prompt_set
+    return {"seed": policy.replicate, "stream": stream}
 
 
 # ---- what a step is made from besides its files and options: edits of registries and tables reach what depends on them
@@ -133,7 +137,7 @@ def sheets(names):
 def validities():
     """Checks of every reward that a figure ranks by, at the chosen scale."""
     ranked = {(figure.reward, figure.policy) for figure in CONFIG.figures.values()}
-    return [f"results/{SCALE}validity/{reward}.{policy}.csv" for reward, policy in sorted(ranked)]
+    return [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in sorted(ranked)]
 
 
 def direction_summaries(names):

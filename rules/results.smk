@@ -8,22 +8,23 @@ localrules:
     summarize_directions,
 
 
-def metrics_file(scale, policy, selection):
-    return f"results/{scale}metrics/{policy}/{selection}.json"
+def metrics_files(scale, sheet, replicate=0):
+    """Metrics files of a table or figure in one replicate: every row on every prompt set of its columns."""
+    return [
+        f"results/{scale}metrics/{policy}/{prompt_set}/{selection}.json"
+        for policy, selection in CONFIG.table_candidates(sheet, scale, replicate)
+        for prompt_set in CONFIG.table_prompt_sets(sheet, scale)
+    ]
 
 
 def metrics_of(wildcards):
     """Metrics files of every row of a table, or of every rank and line of a figure."""
-    name = wildcards.get("table") or wildcards.figure
-    return [metrics_file(wildcards.scale, *candidate) for candidate in CONFIG.table_candidates(name, wildcards.scale)]
+    return metrics_files(wildcards.scale, wildcards.get("table") or wildcards.figure)
 
 
 def metrics_of_replicates(wildcards):
-    return [
-        metrics_file(wildcards.scale, *candidate)
-        for replicate in CONFIG.replicates(wildcards.scale)
-        for candidate in CONFIG.table_candidates(wildcards.table, wildcards.scale, replicate)
-    ]
+    replicates = CONFIG.replicates(wildcards.scale)
+    return [path for one in replicates for path in metrics_files(wildcards.scale, wildcards.table, one)]
 
 
 def rows_of_sheet(wildcards):
