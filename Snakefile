@@ -23,6 +23,7 @@ include: "rules/rewards.smk"
 include: "rules/training.smk"
 include: "rules/metrics.smk"
 include: "rules/results.smk"
+include: "rules/user_study.smk"
 include: "rules/zoo.smk"
 
 
@@ -32,6 +33,7 @@ wildcard_constraints:
     prompt_set=NAME,
     collection=rf"images/{NAME}\.\d+x\d+|samples/{POLICY}/{NAME}",
     selection=SELECTION,
+    study=NAME,
     reward=NAME,
     model=NAME,
     dataset=NAME,
@@ -49,6 +51,7 @@ rule all:
         figures(FIGURES),
         sheets(TABLES),
         validities(),
+        studies(CONFIG.studies_at(SCALE)),
 
 
 rule ganrm_tab1:
@@ -62,6 +65,12 @@ rule ganrm_fig2:
     """GAN-RM Fig. 2: metrics against the rank that GAN-RM gives."""
     input:
         figures(["ganrm_fig2"]),
+
+
+rule ganrm_user_study:
+    """GAN-RM's user study: the page for raters, what automatic scorers say, and the votes where there are any."""
+    input:
+        studies(["ganrm_user_study"]),
 
 
 rule directions:

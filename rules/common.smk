@@ -140,6 +140,14 @@ def validities():
     return [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in sorted(ranked)]
 
 
+def studies(names):
+    """Pages and proxy win rates of studies at the chosen scale, and win rates of those that people have voted in."""
+    parts = {name: ["html", "proxy.csv", "proxy.md"] for name in names}
+    for name in names:
+        parts[name] += ["votes.csv", "votes.md"] * any(Path(f"resources/votes/{SCALE}{name}").glob("[!.]*"))
+    return [f"results/{SCALE}studies/{name}.{part}" for name in names for part in parts[name]]
+
+
 def direction_summaries(names):
     """Summaries over replicates at the chosen scale."""
     return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]

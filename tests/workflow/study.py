@@ -20,6 +20,7 @@ from workflow_scripts.lib.warm import VARIABLE
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "rules", "config", "workflow_scripts", "profiles", "envs", "docs/captions")
 TINY, TABLE, FIGURE = "config/scales/tiny.yaml", "config/tables/ganrm_tab1.yaml", "config/tables/ganrm_fig2.yaml"
+USER_STUDY = "config/studies/ganrm_user_study.yaml"
 SNAKEMAKE = (sys.executable, "-m", "snakemake")
 TARGETS = ("ganrm_tab1", "ganrm_fig2")
 PROMPTS, IMAGES, SAMPLES, STEPS = 6, 12, 3, 4
@@ -105,6 +106,7 @@ def make_study(root: Path, *, resources: bool = True, reduced: bool = True) -> S
         study.edit(TINY, reduce_scale)
         study.edit(TABLE, lambda table: table["rows"][2]["selection"].update(best_of=SAMPLES))
         study.edit(FIGURE, lambda figure: figure.update(ranks_of=SAMPLES))
+        study.edit(USER_STUDY, lambda page: page.update(num_prompts=assumed(PROMPTS)))
     return study
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from ..shards import Collection
+
 DPI = 200
 GAP = 8  # pixels between images
 LABEL = 330  # pixels for the prompts
@@ -35,18 +37,25 @@ def read_column(
     title: str, selection: str, parts: Sequence[Path], rewards: "pd.DataFrame | None", prompt_ids: Sequence[int]
 ) -> SheetColumn:
     """The selected images of some prompts from a collection."""
-    from ..metrics.selection import choose
     from ..shards import Collection
 
     collection = Collection(parts)
+    keys = selected_keys(f"column '{title}'", selection, collection, rewards, prompt_ids)
+    found = list(collection.images(keys))
+    return SheetColumn(title, [row.prompt for row, _ in found], [image for _, image in found])
+
+
+def selected_keys(
+    said: str, selection: str, collection: "Collection", rewards: "pd.DataFrame | None", prompt_ids: Sequence[int]
+) -> list[str]:
+    """Keys of the selected images of some prompts, ascending; `said` names the collection in a UserError."""
+    from ..metrics.selection import choose
+
     pool = collection.index() if rewards is None else rewards
     pool = pool[pool["prompt_id"].isin(prompt_ids)]
     if missing := sorted(set(prompt_ids) - set(pool["prompt_id"])):
-        raise UserError(
-            f"column '{title}' has no images of prompt {missing[0]}; choose among the prompts of its collection"
-        )
-    found = list(collection.images(choose(pool, selection)))
-    return SheetColumn(title, [row.prompt for row, _ in found], [image for _, image in found])
+        raise UserError(f"{said} has no images of prompt {missing[0]}; choose among the prompts of its collection")
+    return choose(pool, selection)
 
 
 def spread(prompt_ids: Sequence[int], count: int) -> list[int]:

@@ -6,5 +6,6 @@ snakemake.
 
 from .config import Config, load_config
 from .policies import Policy, parse_policy
+from .studies import Study
 
-__all__ = ["Config", "Policy", "load_config", "parse_policy"]
+__all__ = ["Config", "Policy", "Study", "load_config", "parse_policy"]

@@ -8,6 +8,7 @@ from .leaves import leaves
 from .problems import Problems
 from .runs import SELECTION, misplaced_keys, missing_keys
 from .scales import Scale
+from .studies import Study
 from .tables import RankFigure, Row, Table
 from .validation import Schemas
 
@@ -30,6 +31,8 @@ def check_names(config: Config, problems: Problems) -> None:
         _check_sheet_names(config, sheet, problems)
     for table in config.tables.values():
         _check_comparisons(table, problems)
+    for study in config.studies.values():
+        _check_study_names(config, study, problems)
 
 
 def _check_model_bases(config: Config, problems: Problems) -> None:
@@ -112,14 +115,22 @@ def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Prob
         _check_row_names(config, sheet, row, problems)
 
 
-def _check_row_names(config: Config, sheet: Table | RankFigure, row: Row, problems: Problems) -> None:
+def _check_study_names(config: Config, study: Study, problems: Problems) -> None:
+    prompts = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
+    where = study.document.where("prompts")
+    problems.check_known(f"study '{study.name}' names prompt set", study.prompts, prompts, where)
+    for row in study.rows:
+        _check_row_names(config, study, row, problems)
+
+
+def _check_row_names(config: Config, sheet: Table | RankFigure | Study, row: Row, problems: Problems) -> None:
     said = f"row '{row.row}' of '{sheet.name}'"
     policies = dict.fromkeys([*_roles(config, "pipeline"), *config.recipes["run"].concrete()])
     problems.check_known(f"{said} names policy", row.policy, policies, row.lines["policy"])
     if row.reward:
         problems.check_known(f"{said} names reward", row.reward, config.rewards(), row.lines["reward"])
+    columns = [column.name for column in getattr(sheet, "columns", ())]
     for name in row.paper:
-        columns = [column.name for column in sheet.columns]
         problems.check_known(f"{said} has the paper's value of column", name, columns, row.lines[f"paper.{name}"])
 
 

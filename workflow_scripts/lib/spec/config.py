@@ -18,6 +18,7 @@ from .policies import Policy, parse_policy
 from .problems import Problems, unknown
 from .runs import SELECTION, Recipes
 from .scales import Scale, read_scale, scale_of
+from .studies import Study, read_study
 from .tables import PlannedRow, RankFigure, Row, Table, read_figure, read_table
 from .validation import Schemas
 
@@ -37,6 +38,7 @@ class Config:
     scales: dict[str, Scale]
     tables: dict[str, Table]
     figures: dict[str, RankFigure]
+    studies: dict[str, Study]
     _resolved: dict[tuple[str, str, str], dict] = field(default_factory=dict, repr=False)
     _pools: dict[str, dict[Pool, int]] = field(default_factory=dict, repr=False)
 
@@ -114,6 +116,29 @@ class Config:
         """A figure by name (its file's)."""
         return _lookup("unknown figure", self.figures, name)
 
+    def study(self, name: str) -> Study:
+        """A user study by name (its file's)."""
+        return _lookup("unknown study", self.studies, name)
+
+    def study_rows(self, name: str, scale: str) -> list[PlannedRow]:
+        """Policies A and B of a study at a scale; UserError where the scale does not compute one of them."""
+        rows = [self._plan(row, scale, 0) for row in self.study(name).rows]
+        for row in rows:
+            if row.skipped:
+                raise UserError(
+                    f"study '{name}' compares {row.policy}, but {row.skipped}; choose another scale "
+                    f"({row.row.lines['policy']})"
+                )
+        return rows
+
+    def studies_at(self, scale: str) -> list[str]:
+        """Studies whose two policies the scale computes."""
+        return [
+            name
+            for name, study in self.studies.items()
+            if not any(self._plan(row, scale, 0).skipped for row in study.rows)
+        ]
+
     def is_model(self, policy_name: str, scale: str) -> bool:
         """Whether a policy's name is a pipeline among the scale's models; that wins over a run of the same name."""
         entry = self.models.data.get(self.scale(scale).models.get(policy_name), {})
@@ -155,7 +180,7 @@ class Config:
         return prompt_set in runs.union(*({one["negatives"], one["pool"]} for one in rewards))
 
     def samples_per_prompt(self, policy: Policy | str, prompt_set: str, scale: str) -> int:
-        """Samples per prompt of a collection: the largest K that a run, a table or a figure takes from it."""
+        """Samples per prompt of a collection: the largest K that a run, table, figure or study takes from it."""
         policy = parse_policy(policy) if isinstance(policy, str) else policy
         name = self.scale(scale).name
         if name not in self._pools:
@@ -165,7 +190,7 @@ class Config:
         return self._pools[name].get((str(replace(policy, replicate=0)), prompt_set), 1)
 
     def _taken(self, scale: str) -> Iterator[tuple[Pool, int]]:
-        """K of every round of every run, and of every row of a table or figure."""
+        """K of every round of every run, and of every row of a table, figure or study."""
         for name in self.runs(scale):
             run = self.run(name, scale)
             for number in range(run["rounds"]) if run["data"] == SELECTION else ():
@@ -175,9 +200,12 @@ class Config:
             for row in self.table_rows(sheet, scale):
                 for prompt_set in self.table_prompt_sets(sheet, scale) if not row.skipped else ():
                     yield (row.policy, prompt_set), row.row.candidates
+        for study in self.studies_at(scale):
+            for row in self.study_rows(study, scale):
+                yield (row.policy, self.studies[study].prompts), row.row.candidates
 
     def ledger(self, scale: str) -> list[LedgerRow]:
-        """Every number of a scale with its provenance: counts, sampling of its models, rewards, runs."""
+        """Every number of a scale with its provenance: counts, sampling of its models, rewards, runs, studies."""
         return list(self._ledger(self.scale(scale)))
 
     def _ledger(self, scale: Scale) -> Iterator[LedgerRow]:
@@ -189,6 +217,8 @@ class Config:
             yield from ledger_rows(f"reward {name}", self.resolved("reward", name, scale.name))
         for name in self.runs(scale.name):
             yield from ledger_rows(f"run {name}", self.resolved("run", name, scale.name))
+        for name in self.studies_at(scale.name):
+            yield from ledger_rows(f"study {name}", lift(self.studies[name].document))
 
     def _sheet(self, name: str) -> Table | RankFigure:
         return _lookup("unknown table or figure", {**self.tables, **self.figures}, name)
@@ -233,9 +263,9 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
     own = own if settings is None else Document(own.path, settings, own.lines)
     schemas.check("config", own, problems)
     models, data = (checked(name, root / f"{name}.yaml") for name in ("models", "data"))
-    runs, sheets, scales = (
+    runs, sheets, scales, studies = (
         {path.stem: checked(name, path) for path in sorted((root / name).glob("*.yaml"))}
-        for name in ("runs", "tables", "scales")
+        for name in ("runs", "tables", "scales", "studies")
     )
     problems.raise_if_any()
     recipes = {kind: Recipes(kind) for kind in ("reward", "run")}
@@ -255,6 +285,7 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
         {name: read_scale(name, document) for name, document in scales.items()},
         tables,
         figures,
+        {name: read_study(name, document) for name, document in studies.items()},
     )
 
 
