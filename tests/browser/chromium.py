@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import itertools
 import json
 import os
@@ -19,6 +20,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
 )  # fmt: skip
+COMMANDS, ANSWERS = 3, 4  # descriptors of --remote-debugging-pipe
 KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Backspace": 8, "Enter": 13, "Tab": 9, "1": 49, "2": 50}
 TEXT = {"Enter": "\r", "1": "1", "2": "2"}
 
@@ -34,9 +36,9 @@ def browse(profile: Path, downloads: Path) -> Iterator[Tab]:
     commands, answers = os.pipe(), os.pipe()
     command = [find_chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(
-        # Chromium reads commands from descriptor 3 and answers on 4
-        ["sh", "-c", f'exec "$@" 3<&{commands[0]} 4>&{answers[1]}', "sh", *command],
-        pass_fds=(commands[0], answers[1]),
+        command,
+        pass_fds=(COMMANDS, ANSWERS),
+        preexec_fn=lambda: _place(commands[0], answers[1]),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -46,7 +48,7 @@ def browse(profile: Path, downloads: Path) -> Iterator[Tab]:
     try:
         with os.fdopen(commands[1], "wb", 0) as write, os.fdopen(answers[0], "rb") as read:
             tab = Tab(write, read)
-            tab.browser("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
+            tab.download_to(downloads)
             yield tab
             tab.browser("Browser.close")  # writes what localStorage holds to the profile
         process.wait(20)
@@ -54,6 +56,13 @@ def browse(profile: Path, downloads: Path) -> Iterator[Tab]:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def _place(commands: int, answers: int) -> None:
+    """Put two descriptors where Chromium expects them, whatever their numbers are."""
+    aside = [fcntl.fcntl(one, fcntl.F_DUPFD, 10) for one in (commands, answers)]
+    for one, target in zip(aside, (COMMANDS, ANSWERS), strict=True):
+        os.dup2(one, target)
 
 
 class Tab:
@@ -75,6 +84,10 @@ class Tab:
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command to the tab."""
         return self._call({"method": method, "params": parameters, "sessionId": self._session})
+
+    def download_to(self, folder: Path) -> None:
+        """Save what the page downloads in a folder, without asking."""
+        self.browser("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
     def open(self, path: Path) -> None:
         """Open a file by its file:// address and wait until it has loaded."""

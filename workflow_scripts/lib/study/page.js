@@ -224,7 +224,10 @@ function save(text, suffix, type) {
 
 for (const choice of choices) {
   const image = choice.querySelector("img");
-  image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 256));
+  image.addEventListener("load", () => {
+    image.classList.toggle("small", image.naturalWidth < 256);
+    byId("pair").style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
+  });
   image.addEventListener("dragstart", (event) => event.preventDefault());
   choice.addEventListener("click", () => vote(choices.indexOf(choice)));
 }
