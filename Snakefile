@@ -25,6 +25,7 @@ include: "rules/metrics.smk"
 include: "rules/results.smk"
 include: "rules/user_study.smk"
 include: "rules/zoo.smk"
+include: "rules/targets.smk"  # one target for each table and figure
 
 
 wildcard_constraints:
@@ -35,7 +36,6 @@ wildcard_constraints:
     selection=SELECTION,
     study=NAME,
     reward=NAME,
-    model=NAME,
     dataset=NAME,
     shape=r"\d+x\d+",
     part=r"\d+",
@@ -44,27 +44,12 @@ wildcard_constraints:
 
 
 rule all:
-    """Everything at the chosen scale (config key `scale`): all tables and figures, with their sheets of images."""
+    """Everything at the chosen scale (config key `scale`): all tables and figures."""
     default_target: True
     input:
-        tables(TABLES),
-        figures(FIGURES),
-        sheets(TABLES),
+        [path for sheet in TITLES for path in files_of(sheet)],
         validities(),
-        studies(CONFIG.studies_at(SCALE)),
-
-
-rule ganrm_tab1:
-    """GAN-RM Tab. 1: image quality of base, DiffusionDPO, RM@10, SFT and DPO."""
-    input:
-        tables(["ganrm_tab1"]),
-        sheets(["ganrm_tab1"]),
-
-
-rule ganrm_fig2:
-    """GAN-RM Fig. 2: metrics against the rank that GAN-RM gives."""
-    input:
-        figures(["ganrm_fig2"]),
+        studies(studies_at(CONFIG, SCALE)),
 
 
 rule ganrm_user_study:

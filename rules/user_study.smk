@@ -1,5 +1,6 @@
 """User studies: a page for people, their votes, and what automatic scorers say of the same images."""
 
+from workflow_scripts.lib.spec.studies import planned_sides
 from workflow_scripts.lib.study.page import template_identity
 from workflow_scripts.lib.study.votes import vote_files
 
@@ -13,7 +14,7 @@ localrules:
 def samples_of_study(wildcards, side):
     """The policy, the collection and the file of rewards (None: first samples) of A or B."""
     study = CONFIG.study(wildcards.study)
-    row = CONFIG.study_rows(wildcards.study, wildcards.scale)["ab".index(side)]
+    row = planned_sides(CONFIG, wildcards.study, wildcards.scale)["ab".index(side)]
     reward, ranked, _ = row.selection.partition(".")
     rewards = f"results/{wildcards.scale}rewards/{reward}/{row.policy}/{study.prompts}.parquet" if ranked else None
     return f"samples/{row.policy}/{study.prompts}", rewards

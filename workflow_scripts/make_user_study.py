@@ -16,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.files import atomic_write, write_json
     from workflow_scripts.lib.metrics.inputs import read_table
     from workflow_scripts.lib.spec import load_config
+    from workflow_scripts.lib.spec.studies import planned_sides
     from workflow_scripts.lib.study.key import Side
     from workflow_scripts.lib.study.page import page
     from workflow_scripts.lib.study.pairs import Source, make_pairs
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = load_config(args.config)
     study, sources = config.study(args.study), []
     for row, parts, rewards in zip(
-        config.study_rows(args.study, args.scale), (args.a, args.b), (args.rewards_a, args.rewards_b), strict=True
+        planned_sides(config, args.study, args.scale), (args.a, args.b), (args.rewards_a, args.rewards_b), strict=True
     ):
         side = Side(row.row.row, row.policy, row.selection)
         sources.append(Source(side, parts, read_table([rewards], "score_rewards") if rewards else None))

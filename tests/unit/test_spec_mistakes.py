@@ -13,6 +13,7 @@ from workflow_scripts.lib.spec import load_config
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 RUNS, TAB1, FIG2 = "runs/ganrm.yaml", "tables/ganrm_tab1.yaml", "tables/ganrm_fig2.yaml"
+STUDY = "studies/ganrm_user_study.yaml"
 TINY, MODELS = "scales/tiny.yaml", "models.yaml"
 
 
@@ -71,7 +72,8 @@ MISTAKES = {
         "    reward: ganrm\n",
         "    reward: ganmr\n",
         "reward: ganmr",
-        "run 'ganrm' names reward 'ganmr'; known: ganrm. Did you mean 'ganrm'?",
+        "run 'ganrm' names reward 'ganmr'; known: ganrm, ",
+        "Did you mean 'ganrm'?",
     ),
     "unknown encoder": (
         RUNS,
@@ -85,7 +87,7 @@ MISTAKES = {
         "parent: ganrm\n",
         "parent: ganr\n",
         "parent: ganr",
-        "run 'sd15_sft' names parent 'ganr'; known: ganrm, sd15_sft, sd15_dpo, sd15_diffusiondpo. "
+        "run 'sd15_sft' names parent 'ganr'; known: ganrm, sd15_sft, sd15_dpo, sd15_diffusiondpo, ",
         "Did you mean 'ganrm'?",
     ),
     "parent cycle": (
@@ -167,7 +169,7 @@ MISTAKES = {
         "candidates: {value: 10",
         "candidates: {value: 12",
         "candidates:",
-        "run 'sd15_sft' chooses from K = 12 candidates, but scale 'tiny' has 10 samples per prompt",
+        "run 'sd15_sft' chooses from K = 12 candidates, but scale 'paper' has 10 samples per prompt",
     ),
     "K beyond the pool, table": (
         TAB1,
@@ -261,7 +263,7 @@ MISTAKES = {
         "policy: sd15_sft",
         "policy: sd15_stf",
         "policy: sd15_stf",
-        "row 'Ours-SFT' of 'ganrm_tab1' names policy 'sd15_stf'; known: sd15, sd15_diffusiondpo, sd15_sft, sd15_dpo.",
+        "row 'Ours-SFT' of 'ganrm_tab1' names policy 'sd15_stf'; known: sd15, sd15_diffusiondpo, sd15_sft, sd15_dpo, ",
         "Did you mean 'sd15_sft'?",
     ),
     "unknown reward of a row": (
@@ -269,7 +271,7 @@ MISTAKES = {
         "reward: ganrm,",
         "reward: ganmr,",
         "reward: ganmr",
-        "row 'Ours-RM@10' of 'ganrm_tab1' names reward 'ganmr'; known: ganrm.",
+        "row 'Ours-RM@10' of 'ganrm_tab1' names reward 'ganmr'; known: ganrm, ",
     ),
     "unknown metric": (
         TAB1,
@@ -358,6 +360,38 @@ MISTAKES = {
         "world_proxies:",
         "world_proxies lacks split",
     ),
+    "policy of a study": (
+        STUDY,
+        "policy: sd15_dpo",
+        "policy: sd15_dop",
+        "sd15_dop",
+        "row 'Ours-DPO' of 'ganrm_user_study' names policy 'sd15_dop'",
+        "Did you mean 'sd15_dpo'?",
+    ),
+    "prompt set of a study": (
+        STUDY,
+        "prompts: eval",
+        "prompts: evla",
+        "prompts: evla",
+        "study 'ganrm_user_study' names prompt set 'evla'",
+        "Did you mean 'eval'?",
+    ),
+    "round of a study": (
+        STUDY,
+        "round: 3",
+        "round: 4",
+        "round: 4",
+        "row 'Ours-DPO' of 'ganrm_user_study' is round 4 of run 'sd15_dpo', which has 3",
+    ),
+    "more prompts than a study's set has": (
+        STUDY,
+        "{value: 50,",
+        "{value: 5000,",
+        "num_prompts",
+        "at scale 'tiny', study 'ganrm_user_study' shows 5000 prompts, but the set eval has 200",
+    ),
+    "question without provenance": (STUDY, 'assumed: "the paper', 'because: "the paper', "text:", LEAF_ERROR),
+    "win rate beyond 100 %": (STUDY, "win_rate: 74.4", "win_rate: 744", "paper:", "win_rate: 744 is greater than"),
     "unknown setting": (
         "config.yaml",
         "data_folder:",
@@ -391,8 +425,8 @@ def test_unknown_names_asked_of_the_config_are_named(config):
         (lambda: config.model("world", "paper"), "scale 'paper' has no model role 'world'; known: sd15,"),
         (lambda: config.dataset("preferences", "paper"), "scale 'paper' has no data role 'preferences'"),
         (
-            lambda: config.table("ganrm_tab2"),
-            r"unknown table 'ganrm_tab2'; known: ganrm_tab1. Did you mean 'ganrm_tab1'\?",
+            lambda: config.table("ganrm_tabel1"),
+            r"unknown table 'ganrm_tabel1'; known: ganrm_tab1, .*Did you mean 'ganrm_tab1'\?",
         ),
     ):
         with pytest.raises(UserError, match=says):

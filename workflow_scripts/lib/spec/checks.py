@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .grids import ImageGrid
 from .leaves import leaves
 from .problems import Problems
 from .runs import SELECTION, misplaced_keys, missing_keys
@@ -15,6 +16,7 @@ from .validation import Schemas
 if TYPE_CHECKING:
     from .config import Config
 
+Sheet = Table | RankFigure | ImageGrid | Study
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
 
@@ -102,7 +104,7 @@ def _roles(config: Config, kind: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Problems) -> None:
+def _check_sheet_names(config: Config, sheet: Sheet, problems: Problems) -> None:
     metrics = dict.fromkeys(metric for scale in config.scales.values() for metric in scale.metrics)
     for index, column in enumerate(sheet.columns):
         where = sheet.document.where("columns", index)
@@ -113,6 +115,9 @@ def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Prob
                 problems.add(f"{said}; add it or mark the column optional", where)
     for row in sheet.rows:
         _check_row_names(config, sheet, row, problems)
+    prompt_sets = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
+    for block in getattr(sheet, "blocks", ()):
+        problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
 
 
 def _check_study_names(config: Config, study: Study, problems: Problems) -> None:
@@ -123,14 +128,14 @@ def _check_study_names(config: Config, study: Study, problems: Problems) -> None
         _check_row_names(config, study, row, problems)
 
 
-def _check_row_names(config: Config, sheet: Table | RankFigure | Study, row: Row, problems: Problems) -> None:
+def _check_row_names(config: Config, sheet: Sheet, row: Row, problems: Problems) -> None:
     said = f"row '{row.row}' of '{sheet.name}'"
     policies = dict.fromkeys([*_roles(config, "pipeline"), *config.recipes["run"].concrete()])
     problems.check_known(f"{said} names policy", row.policy, policies, row.lines["policy"])
     if row.reward:
         problems.check_known(f"{said} names reward", row.reward, config.rewards(), row.lines["reward"])
-    columns = [column.name for column in getattr(sheet, "columns", ())]
     for name in row.paper:
+        columns = [column.name for column in sheet.columns]
         problems.check_known(f"{said} has the paper's value of column", name, columns, row.lines[f"paper.{name}"])
 
 

@@ -11,20 +11,23 @@ from typing import Any
 from ..errors import UserError
 from .checks import check_names, check_recipes
 from .counts import check_counts
+from .grids import Block, ImageGrid, read_grid
 from .leaves import lift, plain
 from .ledger import LedgerRow, ledger_rows
 from .loading import Document, load_document
 from .policies import Policy, parse_policy
+from .pools import Pool, pools_taken
 from .problems import Problems, unknown
-from .runs import SELECTION, Recipes
+from .runs import Recipes
 from .scales import Scale, read_scale, scale_of
-from .studies import Study, read_study
+from .studies import Study, read_study, studies_at
 from .tables import PlannedRow, RankFigure, Row, Table, read_figure, read_table
 from .validation import Schemas
 
-FIGURE_KINDS = {"rank_figure": "figures"}
-Pool = tuple[str, str]
-"""A policy of replicate 0 and a prompt set: images that some step takes the first K samples of."""
+FIGURES = {"rank_figure": ("figures", read_figure), "image_grid": ("grids", read_grid)}
+"""Schema and reader of each kind of figure."""
+ARCHITECTURE = "architecture"
+Figure = RankFigure | ImageGrid
 
 
 @dataclass
@@ -37,7 +40,8 @@ class Config:
     recipes: dict[str, Recipes]
     scales: dict[str, Scale]
     tables: dict[str, Table]
-    figures: dict[str, RankFigure]
+    figures: dict[str, Figure]
+    architectures: dict[str, Document]
     studies: dict[str, Study]
     _resolved: dict[tuple[str, str, str], dict] = field(default_factory=dict, repr=False)
     _pools: dict[str, dict[Pool, int]] = field(default_factory=dict, repr=False)
@@ -112,32 +116,13 @@ class Config:
         """A table by name (its file's)."""
         return _lookup("unknown table", self.tables, name)
 
-    def figure(self, name: str) -> RankFigure:
+    def figure(self, name: str) -> Figure:
         """A figure by name (its file's)."""
         return _lookup("unknown figure", self.figures, name)
 
     def study(self, name: str) -> Study:
         """A user study by name (its file's)."""
         return _lookup("unknown study", self.studies, name)
-
-    def study_rows(self, name: str, scale: str) -> list[PlannedRow]:
-        """Policies A and B of a study at a scale; UserError where the scale does not compute one of them."""
-        rows = [self._plan(row, scale, 0) for row in self.study(name).rows]
-        for row in rows:
-            if row.skipped:
-                raise UserError(
-                    f"study '{name}' compares {row.policy}, but {row.skipped}; choose another scale "
-                    f"({row.row.lines['policy']})"
-                )
-        return rows
-
-    def studies_at(self, scale: str) -> list[str]:
-        """Studies whose two policies the scale computes."""
-        return [
-            name
-            for name, study in self.studies.items()
-            if not any(self._plan(row, scale, 0).skipped for row in study.rows)
-        ]
 
     def is_model(self, policy_name: str, scale: str) -> bool:
         """Whether a policy's name is a pipeline among the scale's models; that wins over a run of the same name."""
@@ -161,7 +146,7 @@ class Config:
 
     def table_rows(self, table: str, scale: str, replicate: int = 0) -> list[PlannedRow]:
         """Rows of a table or figure at a scale, with those that the scale does not compute and why."""
-        return [self._plan(row, scale, replicate) for row in self._sheet(table).rows]
+        return [self.plan(row, scale, replicate) for row in self._sheet(table).rows]
 
     def table_candidates(self, table: str, scale: str, replicate: int = 0) -> list[tuple[str, str]]:
         """(policy, selection) of every row that the scale computes, in order, each once."""
@@ -180,29 +165,26 @@ class Config:
         return prompt_set in runs.union(*({one["negatives"], one["pool"]} for one in rewards))
 
     def samples_per_prompt(self, policy: Policy | str, prompt_set: str, scale: str) -> int:
-        """Samples per prompt of a collection: the largest K that a run, table, figure or study takes from it."""
+        """Samples per prompt of a collection: the largest K that a run, a table or a figure takes from it."""
         policy = parse_policy(policy) if isinstance(policy, str) else policy
         name = self.scale(scale).name
         if name not in self._pools:
             self._pools[name] = {}
-            for pool, candidates in self._taken(name):
+            for pool, candidates in pools_taken(self, name):
                 self._pools[name][pool] = max(candidates, self._pools[name].get(pool, 1))
         return self._pools[name].get((str(replace(policy, replicate=0)), prompt_set), 1)
 
-    def _taken(self, scale: str) -> Iterator[tuple[Pool, int]]:
-        """K of every round of every run, and of every row of a table, figure or study."""
-        for name in self.runs(scale):
-            run = self.run(name, scale)
-            for number in range(run["rounds"]) if run["data"] == SELECTION else ():
-                policy = Policy(name, 0, number + 1).previous(run["model"])
-                yield (str(policy), run["prompts"]), run["candidates"]
-        for sheet in (*self.tables, *self.figures):
-            for row in self.table_rows(sheet, scale):
-                for prompt_set in self.table_prompt_sets(sheet, scale) if not row.skipped else ():
-                    yield (row.policy, prompt_set), row.row.candidates
-        for study in self.studies_at(scale):
-            for row in self.study_rows(study, scale):
-                yield (row.policy, self.studies[study].prompts), row.row.candidates
+    def rank_figures(self) -> dict[str, RankFigure]:
+        """Figures of metrics against rank by name."""
+        return {name: figure for name, figure in self.figures.items() if isinstance(figure, RankFigure)}
+
+    def image_grids(self) -> dict[str, ImageGrid]:
+        """Figures of images by name."""
+        return {name: figure for name, figure in self.figures.items() if isinstance(figure, ImageGrid)}
+
+    def columns_shown(self, block: Block, scale: str) -> list[PlannedRow]:
+        """Columns of a block of images that a scale has."""
+        return [row for row in (self.plan(one, scale) for one in block.rows) if not row.skipped]
 
     def ledger(self, scale: str) -> list[LedgerRow]:
         """Every number of a scale with its provenance: counts, sampling of its models, rewards, runs, studies."""
@@ -217,13 +199,14 @@ class Config:
             yield from ledger_rows(f"reward {name}", self.resolved("reward", name, scale.name))
         for name in self.runs(scale.name):
             yield from ledger_rows(f"run {name}", self.resolved("run", name, scale.name))
-        for name in self.studies_at(scale.name):
+        for name in studies_at(self, scale.name):
             yield from ledger_rows(f"study {name}", lift(self.studies[name].document))
 
-    def _sheet(self, name: str) -> Table | RankFigure:
+    def _sheet(self, name: str) -> Table | Figure:
         return _lookup("unknown table or figure", {**self.tables, **self.figures}, name)
 
-    def _plan(self, row: Row, scale: str, replicate: int) -> PlannedRow:
+    def plan(self, row: Row, scale: str, replicate: int = 0) -> PlannedRow:
+        """A row at a scale: the policy that it shows, or why the scale does not compute it."""
         policy, skipped = Policy(row.policy, replicate), ""
         if not self.is_model(row.policy, scale):
             name = self.scale(scale).name
@@ -256,7 +239,8 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
     def checked(schema: str, path: Path) -> Document:
         document = load_document(path)
         kind = document.data.get("kind") if schema == "tables" and isinstance(document.data, dict) else None
-        schemas.check(FIGURE_KINDS.get(kind, schema), document, problems)
+        named = {ARCHITECTURE: "architectures"} | {figure: schema for figure, (schema, _) in FIGURES.items()}
+        schemas.check(named.get(kind, schema), document, problems)
         return document
 
     own = load_document(root / "config.yaml")
@@ -275,8 +259,13 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
     for kind in recipes.values():
         kind.link(problems)
     problems.raise_if_any()
-    figures = {name: read_figure(name, sheet) for name, sheet in sheets.items() if sheet.data["kind"] in FIGURE_KINDS}
-    tables = {name: read_table(name, sheet) for name, sheet in sheets.items() if name not in figures}
+    figures = {
+        name: FIGURES[sheet.data["kind"]][1](name, sheet)
+        for name, sheet in sheets.items()
+        if sheet.data["kind"] in FIGURES
+    }
+    architectures = {name: sheet for name, sheet in sheets.items() if sheet.data["kind"] == ARCHITECTURE}
+    tables = {name: read_table(name, sheet) for name, sheet in sheets.items() if name not in figures | architectures}
     return Config(
         own.data,
         models,
@@ -285,6 +274,7 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
         {name: read_scale(name, document) for name, document in scales.items()},
         tables,
         figures,
+        architectures,
         {name: read_study(name, document) for name, document in studies.items()},
     )
 

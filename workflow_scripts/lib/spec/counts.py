@@ -8,7 +8,7 @@ from .leaves import plain
 from .problems import Problems
 from .runs import SELECTION
 from .scales import Scale
-from .studies import Study
+from .studies import Study, studies_at
 from .tables import RankFigure, Row, Table
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ def check_counts(config: Config, problems: Problems) -> None:
             _check_reward(config, scale, name, problems)
         for name in config.runs(scale.name):
             _check_run(config, scale, name, problems)
-        for sheet in (*config.tables.values(), *config.figures.values()):
+        for sheet in (*config.tables.values(), *config.figures.values(), *config.studies.values()):
             for row in sheet.rows:
                 _check_row(config, scale, sheet, row, problems)
-        for study in config.studies_at(scale.name):
+        for study in studies_at(config, scale.name):
             _check_study(config, scale, config.studies[study], problems)
 
 
@@ -99,8 +99,6 @@ def _check_study(config: Config, scale: Scale, study: Study, problems: Problems)
         most = scale.prompts[study.prompts]
         if study.num_prompts > most:
             problems.add(f"{said} shows {study.num_prompts} prompts, but the set {study.prompts} has {most}", where)
-    for row in study.rows:
-        _check_row(config, scale, study, row, problems)
 
 
 def _check_row(config: Config, scale: Scale, sheet: Table | RankFigure | Study, row: Row, problems: Problems) -> None:

@@ -135,7 +135,7 @@ def _column(tolerance: dict | None = None, **about) -> Column:
 
 
 def read_row(entry: dict, document: Document, keys: Keys) -> Row:
-    """A validated entry, which stands under `keys` in its document, as a Row."""
+    """The row that stands under `keys` of a document."""
     selection = entry.get("selection", FIRST)
     chosen = isinstance(selection, dict)
     parts = ["policy", "round", "expect", *(f"paper.{column}" for column in entry.get("paper", {}))]

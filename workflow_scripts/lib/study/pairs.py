@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..provenance import fingerprint
-from ..results.sheets import selected_keys, spread
+from ..results.sheets import selected_keys
 from ..shards import Collection
 from ..spec.studies import Question
 from .key import Image, Key, Pair, Side
@@ -42,10 +42,9 @@ def make_pairs(
 ) -> tuple[Key, dict[str, bytes]]:
     """The key of a study, and the WebP-lossless bytes of every image by its name on the page.
 
-    Prompts are spread evenly over the first collection. UserError when the collections have other prompts.
+    Prompts are spread evenly over the collections. UserError when the collections have other prompts.
     """
-    prompt_ids = spread(Collection(a.parts).index()["prompt_id"], num_prompts)
-    samples = [list(_samples(source, prompt_ids)) for source in (a, b)]
+    samples = [list(_samples(source, num_prompts)) for source in (a, b)]
     couples = list(zip(*samples, strict=True))
     for ours, theirs in couples:
         _require_same_prompt(ours, theirs, a, b)
@@ -64,9 +63,9 @@ def make_pairs(
     return Key(study, scale, made_of, a.side, b.side, list(questions), pairs), encoded
 
 
-def _samples(source: Source, prompt_ids: Sequence[int]) -> Iterator[_Sample]:
-    collection, side = Collection(source.parts), source.side
-    keys = selected_keys(f"policy '{side.title}'", side.selection, collection, source.rewards, prompt_ids)
+def _samples(source: Source, num_prompts: int) -> Iterator[_Sample]:
+    collection = Collection(source.parts)
+    keys = selected_keys(source.side.selection, collection, source.rewards, num_prompts)
     for row, data in collection.encoded(keys):
         encoded = bytes(data)
         yield _Sample(row.key, str(row.prompt_id), row.prompt, encoded, hashlib.sha256(encoded).hexdigest())
