@@ -52,12 +52,6 @@ rule all:
         studies(studies_at(CONFIG, SCALE)),
 
 
-rule ganrm_user_study:
-    """GAN-RM's user study: the page for raters, what automatic scorers say, and the votes where there are any."""
-    input:
-        studies(["ganrm_user_study"]),
-
-
 rule directions:
     """Whether each claim comes out in the paper's direction, over all replicates (three at tiny scale)."""
     input:

@@ -390,15 +390,12 @@ MISTAKES = {
         "num_prompts",
         "at scale 'tiny', study 'ganrm_user_study' shows 5000 prompts, but the set eval has 200",
     ),
-    "question without provenance": (STUDY, 'assumed: "the paper', 'because: "the paper', "text:", LEAF_ERROR),
-    "win rate beyond 100 %": (STUDY, "win_rate: 74.4", "win_rate: 744", "paper:", "win_rate: 744 is greater than"),
-    "unknown setting": (
-        "config.yaml",
-        "data_folder:",
-        "data_foldr:",
-        "data_foldr:",
-        "the file has unknown key 'data_foldr'; known: scale,",
-        "Did you mean 'data_folder'?",
+    "question without provenance": (
+        STUDY,
+        'assumed: "the paper',
+        'because: "the paper',
+        "because:",
+        "questions.preference.text has unknown key 'because'; known: value, quoted, assumed",
     ),
 }
 
