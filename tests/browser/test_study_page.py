@@ -199,6 +199,20 @@ def test_a_generated_code_is_one_that_the_analysis_accepts(tab, made, tmp_path):
     assert tab.text("#count") == "1 of 12"
 
 
+def test_another_rater_does_not_vote_under_the_code_of_the_first(tab, made):
+    begin(tab, made[0], "ann")
+    vote_by(tab, lambda: tab.press("1"), 1)
+    tab.click("#pause")
+    tab.click("#leave")
+    tab.open(made[0])
+    assert tab.run("document.querySelector('#vote').hidden && !document.querySelector('#start').hidden")
+    begin(tab, made[0], "bob")
+    assert tab.text("#count") == "0 of 12"
+    tab.run("leave()")
+    begin(tab, made[0], "ann")
+    assert tab.text("#count") == "1 of 12", "the first rater's vote is still there"
+
+
 def test_what_others_left_in_the_storage_is_no_vote(tab, made):
     begin(tab, made[0], "ann")
     place = "placeOf('votes/ann')"

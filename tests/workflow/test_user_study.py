@@ -1,4 +1,4 @@
-"""The user study within the workflow: a page and a stand-in from what other targets made, and votes that people sent."""
+"""The user study within the workflow: a page and a stand-in from what other targets made, votes that people sent."""
 
 from __future__ import annotations
 

@@ -179,6 +179,11 @@ function review() {
   byId("question").focus();
 }
 
+function leave() {
+  keep(placeOf("rater"), ""); // whoever opens the page next must not vote under this code
+  showStart();
+}
+
 function reveal() {
   revealed = steps[position].pair.pair;
   showBlur(false);
@@ -239,7 +244,7 @@ byId("back").addEventListener("click", () => move(position - 1));
 byId("next").addEventListener("click", next);
 byId("pause").addEventListener("click", showEnd);
 byId("continue").addEventListener("click", review);
-byId("leave").addEventListener("click", showStart);
+byId("leave").addEventListener("click", leave);
 byId("reveal").addEventListener("click", reveal);
 byId("save-csv").addEventListener("click", () => save(asCsv(), "csv", "text/csv"));
 byId("save-json").addEventListener("click", () => save(asJson(), "json", "application/json"));
