@@ -9,6 +9,7 @@ from workflow_scripts.lib.provenance import code_of, fingerprint
 from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
 from workflow_scripts.lib.spec.scales import prefix_of
+from workflow_scripts.lib.spec.studies import studies_at
 
 CONFIG = load_config(settings=config)
 SCALE = prefix_of(CONFIG.settings["scale"])
@@ -133,6 +134,14 @@ def validities():
     """Checks of every reward that a figure ranks by, at the chosen scale."""
     ranked = {(figure.reward, figure.policy) for figure in CONFIG.figures_of(RankFigure).values()}
     return [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in sorted(ranked)]
+
+
+def studies(names):
+    """Pages and proxy win rates of studies at the chosen scale, and win rates of those that people have voted in."""
+    parts = {name: ["html", "proxy.csv", "proxy.md"] for name in names}
+    for name in names:
+        parts[name] += ["votes.csv", "votes.md"] * any(Path(f"resources/votes/{SCALE}{name}").glob("[!.]*"))
+    return [f"results/{SCALE}studies/{name}.{part}" for name in names for part in parts[name]]
 
 
 def direction_summaries(names):

@@ -13,6 +13,7 @@ from workflow_scripts.lib.spec import load_config
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 RUNS, TAB1, FIG2 = "runs/ganrm.yaml", "tables/ganrm_tab1.yaml", "tables/ganrm_fig2.yaml"
+STUDY = "studies/ganrm_user_study.yaml"
 TINY, MODELS = "scales/tiny.yaml", "models.yaml"
 
 
@@ -359,13 +360,42 @@ MISTAKES = {
         "world_proxies:",
         "world_proxies lacks split",
     ),
-    "unknown setting": (
-        "config.yaml",
-        "data_folder:",
-        "data_foldr:",
-        "data_foldr:",
-        "the file has unknown key 'data_foldr'; known: scale,",
-        "Did you mean 'data_folder'?",
+    "policy of a study": (
+        STUDY,
+        "policy: sd15_dpo",
+        "policy: sd15_dop",
+        "sd15_dop",
+        "row 'Ours-DPO' of 'ganrm_user_study' names policy 'sd15_dop'",
+        "Did you mean 'sd15_dpo'?",
+    ),
+    "prompt set of a study": (
+        STUDY,
+        "prompts: eval",
+        "prompts: evla",
+        "prompts: evla",
+        "study 'ganrm_user_study' names prompt set 'evla'",
+        "Did you mean 'eval'?",
+    ),
+    "round of a study": (
+        STUDY,
+        "round: 3",
+        "round: 4",
+        "round: 4",
+        "row 'Ours-DPO' of 'ganrm_user_study' is round 4 of run 'sd15_dpo', which has 3",
+    ),
+    "more prompts than a study's set has": (
+        STUDY,
+        "{value: 50,",
+        "{value: 5000,",
+        "num_prompts",
+        "at scale 'tiny', study 'ganrm_user_study' shows 5000 prompts, but the set eval has 200",
+    ),
+    "question without provenance": (
+        STUDY,
+        'assumed: "the paper',
+        'because: "the paper',
+        "because:",
+        "questions.preference.text has unknown key 'because'; known: value, quoted, assumed",
     ),
 }
 

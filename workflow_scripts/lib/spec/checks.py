@@ -9,12 +9,14 @@ from .leaves import leaves
 from .problems import Problems
 from .runs import SELECTION, misplaced_keys, missing_keys
 from .scales import Scale
-from .tables import Diagram, Row, Table
+from .studies import Study
+from .tables import Diagram, RankFigure, Row, Table
 from .validation import Schemas
 
 if TYPE_CHECKING:
-    from .config import Config, Figure
+    from .config import Config
 
+Sheet = Table | RankFigure | ImageGrid | Diagram | Study
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
 
@@ -31,6 +33,8 @@ def check_names(config: Config, problems: Problems) -> None:
         _check_sheet_names(config, sheet, problems)
     for table in config.tables.values():
         _check_comparisons(table, problems)
+    for study in config.studies.values():
+        _check_study_names(config, study, problems)
 
 
 def _check_model_bases(config: Config, problems: Problems) -> None:
@@ -100,7 +104,7 @@ def _roles(config: Config, kind: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _check_sheet_names(config: Config, sheet: Table | Figure, problems: Problems) -> None:
+def _check_sheet_names(config: Config, sheet: Sheet, problems: Problems) -> None:
     metrics = dict.fromkeys(metric for scale in config.scales.values() for metric in scale.metrics)
     for index, column in enumerate(sheet.columns):
         where = sheet.document.where("columns", index)
@@ -119,7 +123,15 @@ def _check_sheet_names(config: Config, sheet: Table | Figure, problems: Problems
         problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
 
 
-def _check_row_names(config: Config, sheet: Table | Figure, row: Row, problems: Problems) -> None:
+def _check_study_names(config: Config, study: Study, problems: Problems) -> None:
+    prompts = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
+    where = study.document.where("prompts")
+    problems.check_known(f"study '{study.name}' names prompt set", study.prompts, prompts, where)
+    for row in study.rows:
+        _check_row_names(config, study, row, problems)
+
+
+def _check_row_names(config: Config, sheet: Sheet, row: Row, problems: Problems) -> None:
     said = f"row '{row.row}' of '{sheet.name}'"
     policies = dict.fromkeys([*_roles(config, "pipeline"), *config.recipes["run"].concrete()])
     problems.check_known(f"{said} names policy", row.policy, policies, row.lines["policy"])

@@ -8,6 +8,7 @@ from .leaves import plain
 from .problems import Problems
 from .runs import SELECTION
 from .scales import Scale
+from .studies import Study, studies_at
 from .tables import RankFigure, Row, Table
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ def check_counts(config: Config, problems: Problems) -> None:
             _check_reward(config, scale, name, problems)
         for name in config.runs(scale.name):
             _check_run(config, scale, name, problems)
-        for sheet in (*config.tables.values(), *config.figures.values()):
+        for sheet in (*config.tables.values(), *config.figures.values(), *config.studies.values()):
             for row in sheet.rows:
                 _check_row(config, scale, sheet, row, problems)
+        for study in studies_at(config, scale.name):
+            _check_study(config, scale, config.studies[study], problems)
 
 
 def _check_data_sizes(config: Config, scale: Scale, problems: Problems) -> None:
@@ -89,7 +92,16 @@ def _check_run(config: Config, scale: Scale, name: str, problems: Problems) -> N
         problems.add(f"run '{name}' has scope {scope.value} and lora_rank {rank.value}", rank.where)
 
 
-def _check_row(config: Config, scale: Scale, sheet: Table | RankFigure, row: Row, problems: Problems) -> None:
+def _check_study(config: Config, scale: Scale, study: Study, problems: Problems) -> None:
+    said = f"at scale '{scale.name}', study '{study.name}'"
+    where = study.document.where("num_prompts")
+    if problems.check_known(f"{said} needs prompt set", study.prompts, scale.prompts, study.document.where("prompts")):
+        most = scale.prompts[study.prompts]
+        if study.num_prompts > most:
+            problems.add(f"{said} shows {study.num_prompts} prompts, but the set {study.prompts} has {most}", where)
+
+
+def _check_row(config: Config, scale: Scale, sheet: Table | RankFigure | Study, row: Row, problems: Problems) -> None:
     said, pool = f"row '{row.row}' of '{sheet.name}'", scale.counts["samples_per_prompt"]
     if row.candidates > pool:
         has = f"scale '{scale.name}' has {pool} samples per prompt"
