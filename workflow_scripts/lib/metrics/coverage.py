@@ -17,10 +17,10 @@ class Coverage(NamedTuple):
 
 
 def precision_recall(features: np.ndarray, references: np.ndarray, k: int = 3) -> Coverage:
-    """Improved precision and recall of features (N, d) against references (M, d) (Kynkäänniemi et al., arXiv 1904.06991).
+    """Improved precision and recall (Kynkäänniemi et al., arXiv 1904.06991) of features (N, d) and references (M, d).
 
-    The manifold of a set is the union of balls around its points, each as wide as the distance to the k-th nearest other
-    point. Recall grows with N, so compare sets of one size. UserError for a set of k points or fewer.
+    The manifold of a set is the union of balls around its points, each as wide as the distance to the k-th nearest
+    other point. Recall grows with N, so compare sets of one size. UserError for a set of k points or fewer.
     """
     for name, points in (("features", features), ("references", references)):
         if len(points) <= k:

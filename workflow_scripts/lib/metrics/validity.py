@@ -1,4 +1,4 @@
-"""Is the reward right? Held-out accuracy, coverage of its proxies, what it varies with, and agreement with other judges."""
+"""Is a reward right? Held-out accuracy, coverage of its proxies, what it varies with, agreement with other judges."""
 
 from __future__ import annotations
 

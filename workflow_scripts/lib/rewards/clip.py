@@ -41,7 +41,7 @@ class TransformersCLIP:
 
 
 class CLIPTokensWithText:
-    """[CLS ‖ mean token] as GAN-RM's, and behind it how image and prompt agree: so that a reward can read the prompt."""
+    """[CLS ‖ mean token] as GAN-RM's, and behind it how image and prompt agree: for a reward that reads the prompt."""
 
     def __init__(
         self,

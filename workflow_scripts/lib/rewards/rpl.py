@@ -1,7 +1,7 @@
 """Reward heads on frozen features and the file that holds trained ones.
 
-The Reward Prediction Layer is GAN-RM's (arXiv 2506.13846, Tab. 6); a linear probe and a centroid are what it is compared
-with. All map features (N, 2d) to two outputs (N, 2) and have `width`, and in `out` their last layer.
+The Reward Prediction Layer is GAN-RM's (arXiv 2506.13846, Tab. 6); a linear probe and a centroid are what it is
+compared with. All map features (N, 2d) to two outputs (N, 2), know their `width` 2d and call their last layer `out`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Enc
 
 
 class OpenCLIP:
-    """Unit image and text embeddings of an open_clip checkpoint (`state_dict` in a .pt file), the form in which HPSv2 is published."""
+    """Unit embeddings as of TransformersCLIP, by an open_clip checkpoint: a `state_dict` in a .pt file, as HPSv2's."""
 
     def __init__(self, path: Path, architecture: str, device: str, dtype: torch.dtype) -> None:
         import open_clip

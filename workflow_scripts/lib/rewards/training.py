@@ -108,17 +108,15 @@ def train_reward_model(
 ) -> tuple[RewardModel, list[dict]]:
     """Train GAN-RM in one of the variants of Tab. 4; returns the model and the history of every stage.
 
-    proxies D_p (N+, 2d) have label 1, negatives (N-, 2d) label 0; kind centroid needs the proxies alone. naive: the last head. average, voting: all
-    checkpoints. bootstrap: a head trained from scratch on D = D_r ∪ D_f+ ∪ D_f-, where the naive head ranked the pool
-    (P, 2d).
+    proxies D_p (N+, 2d) have label 1, negatives (N-, 2d) label 0; kind centroid needs the proxies alone. naive: the
+    last head. average, voting: all checkpoints. bootstrap: a head trained from scratch on D = D_r ∪ D_f+ ∪ D_f-, where
+    the naive head ranked the pool (P, 2d).
     """
     _refuse_bad_features(proxies=proxies, negatives=negatives, pool=pool)
     if config.kind == Centroid.kind:
         return RewardModel([Centroid.of(proxies)], "naive", "bce"), []
     if negatives is None:
-        raise UserError(
-            f"kind {config.kind} tells target from generated images: give both, the latter with --negatives"
-        )
+        raise UserError(f"kind {config.kind} tells target from generated images: give the latter with --negatives")
     features = torch.cat([proxies, negatives])
     targets = torch.cat([torch.ones(len(proxies)), torch.zeros(len(negatives))])
     first = train_head(features, targets, config, seed, device)
