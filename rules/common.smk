@@ -87,6 +87,12 @@ def runs_with(objective):
     return rf"(?:{'|'.join(names) or 'none'})(?:@\d+)?\.r\d+"
 
 
+def rewards_of(*kinds):
+    """Wildcard pattern of all rewards of these kinds."""
+    names = [name for name in CONFIG.recipes["reward"].concrete() if CONFIG.reward(name, "tiny")["kind"] in kinds]
+    return "|".join(names) or "none"
+
+
 def sampling_seed(scale, policy, prompt_set):
     """Evaluation noise is the same for every policy of a replicate; each round of training has its own."""
     policy = parse_policy(policy)
