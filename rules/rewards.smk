@@ -60,7 +60,9 @@ def reward_options(wildcards):
 
 def beside_head(wildcards, name):
     """A file of the head that ranks a policy's samples: trained against that policy, or kept from the base model."""
-    policy = CONFIG.head_policy(wildcards.reward, wildcards.policy, wildcards.scale)
+    policy = parse_policy(wildcards.policy)
+    if reward_of(wildcards).get("generator") == "base":
+        policy = Policy(CONFIG.base_model(policy, wildcards.scale), policy.replicate)
     return f"results/{wildcards.scale}rewards/{wildcards.reward}/{policy}/{name}"
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..errors import UserError
-from .encoders import from_pretrained
+from .encoders import concatenate, from_pretrained
 from .pixels import Images, Preprocessing
 
 
@@ -62,10 +62,9 @@ class CLIPTokensWithText:
         if not prompts or not all(prompts):
             raise UserError("a reward that reads the prompt needs a caption for every image, also for the proxies")
         vision = self.clip.model.vision_model(self.clip.preprocess(images, self.clip.device, self.clip.dtype))
-        tokens = vision.last_hidden_state.float()
         image = normalize(self.clip.model.visual_projection(vision.pooler_output).float(), dim=1)
         distinct = list(dict.fromkeys(prompts))
         row = {prompt: i for i, prompt in enumerate(distinct)}
         text = self.clip.text_embeddings(distinct)[[row[prompt] for prompt in prompts]]
         agreement = image * text * text.shape[1]
-        return {"features": torch.cat([tokens[:, 0], tokens.mean(dim=1), agreement], dim=1).cpu()}
+        return {"features": torch.cat([concatenate(vision.last_hidden_state.float()), agreement], dim=1).cpu()}

@@ -12,8 +12,6 @@ from .problems import Problems
 META = ("parent", "abstract", "description")
 SELECTION = "selection"
 """`data` of a run that trains on the generator's own samples."""
-BASE = "base"
-"""`generator` of a reward whose head is kept from round to round."""
 DECIDES = {"reward": "kind", "run": "objective"}
 """Key of a recipe on which it depends what other keys it has; schemas say so by `x-kinds` and `x-objectives`."""
 
