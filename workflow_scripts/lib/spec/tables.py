@@ -52,6 +52,7 @@ class Table:
     caption: str
     base_row: str | None
     side_by_side: bool
+    validity: bool
     columns: list[Column]
     rows: list[Row]
     document: Document = field(repr=False)
@@ -108,6 +109,7 @@ def read_table(name: str, document: Document) -> Table:
         caption=data["caption"],
         base_row=data.get("base_row"),
         side_by_side=data.get("side_by_side", False),
+        validity=data.get("validity", False),
         columns=_columns(data),
         rows=rows,
         document=document,
