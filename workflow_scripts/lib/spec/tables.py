@@ -52,10 +52,10 @@ class Table:
     caption: str
     base_row: str | None
     side_by_side: bool
-    validity: bool
     columns: list[Column]
     rows: list[Row]
     document: Document = field(repr=False)
+    validity: bool = False
 
     def find(self, name: RowName) -> Row | None:
         """The row of that base and name."""
