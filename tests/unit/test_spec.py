@@ -224,6 +224,31 @@ def test_samples_per_prompt(config):
     assert config.samples_per_prompt("sd15_dpo.r3", "eval", "paper") == 1
 
 
+def test_a_run_that_starts_from_anothers_round(config):
+    assert str(config.previous("sd15_dpo_kept@1.r1", "tiny")) == "sd15_dpo@1.r1"
+    assert config.base_model("sd15_dpo_kept.r1", "tiny") == "sd15"
+    assert config.samples_per_prompt("sd15_dpo.r1", "train", "pilot") == 10, "the pilot has no second round of sd15_dpo"
+
+
+def test_what_a_scale_lacks_is_not_run_there_and_its_row_says_why(config):
+    assert "ganrm_many" in config.rewards("paper") and "ganrm_many" not in config.rewards("pilot")
+    skipped = {row.row.row: row.skipped for row in config.table_rows("ganrm_q_scaling", "pilot") if row.skipped}
+    assert skipped == {"5,000": "scale pilot has no images 'proxies_many'"}
+    skipped = {row.row.row: row.skipped for row in config.table_rows("ganrm_q_compute", "pilot") if row.skipped}
+    assert skipped == {
+        "3 rounds": "scale pilot runs 1 round",
+        "1 round, 3 × prompts": "scale pilot has no prompts 'train_triple'",
+    }
+    assert config.trains_on("train_triple", "paper") and not config.trains_on("eval", "paper")
+
+
+def test_a_scale_changes_a_named_recipe_only(config):
+    counts = {
+        name: config.reward(name, "tiny")["bootstrap"] for name in ("ganrm", "ganrm_top_only", "ganrm_bottom_only")
+    }
+    assert [(one["num_positives"], one["num_negatives"]) for one in counts.values()] == [(32, 32), (32, 0), (0, 32)]
+
+
 def test_scales_in_paths(config):
     assert [prefix_of(scale) for scale in SCALES] == ["tiny/", "pilot/", ""]
     assert [scale_of(prefix) for prefix in ("tiny/", "pilot/", "")] == list(SCALES)
@@ -245,7 +270,7 @@ def test_replicates(config):
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_ledger_lists_every_leaf(config, scale):
     rows = {(row.scope, row.key) for row in config.ledger(scale)}
-    for kind, names in (("run", config.runs(scale)), ("reward", config.rewards())):
+    for kind, names in (("run", config.runs(scale)), ("reward", config.rewards(scale))):
         for name in names:
             for key, _ in leaves(config.resolved(kind, name, scale)):
                 assert (f"{kind} {name}", key) in rows

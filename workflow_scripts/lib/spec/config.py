@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import UserError
+from .availability import lacking, lacking_policy
 from .checks import check_names, check_recipes
 from .counts import check_counts
 from .grids import Block, ImageGrid, read_grid
@@ -76,14 +77,13 @@ class Config:
         return self._resolved[kind, name, scale]
 
     def runs(self, scale: str) -> list[str]:
-        """Runs trained at a scale: not abstract, their model is there, and no model of the scale replaces them."""
-        roles = self.scale(scale).models
-        names = self.recipes["run"].concrete()
-        return [name for name in names if name not in roles and self.resolved("run", name, scale).get("model") in roles]
+        """Runs trained at a scale: not abstract, all they need is there, and no model of the scale replaces them."""
+        roles, names = self.scale(scale).models, self.recipes["run"].concrete()
+        return [name for name in names if name not in roles and not lacking(self, "run", name, scale)]
 
-    def rewards(self) -> list[str]:
-        """Rewards that are not abstract."""
-        return self.recipes["reward"].concrete()
+    def rewards(self, scale: str) -> list[str]:
+        """Rewards of a scale: not abstract, and all they need is there."""
+        return [name for name in self.recipes["reward"].concrete() if not lacking(self, "reward", name, scale)]
 
     def model(self, role: str, scale: str) -> dict:
         """The registry entry that plays a model role, plain, as `model_entry` gives it."""
@@ -142,7 +142,9 @@ class Config:
     def base_model(self, policy: Policy | str, scale: str) -> str:
         """The model role at the root of a policy: itself, or the one that its run starts from."""
         policy = parse_policy(policy) if isinstance(policy, str) else policy
-        return policy.name if self.is_model(policy.name, scale) else self.resolved("run", policy.name, scale)["model"]
+        if self.is_model(policy.name, scale):
+            return policy.name
+        return self.base_model(self.resolved("run", policy.name, scale)["model"], scale)
 
     def table_columns(self, table: str, scale: str) -> list:
         """Columns of a table or figure whose metric the scale knows."""
@@ -166,8 +168,8 @@ class Config:
     def trains_on(self, prompt_set: str, scale: str) -> bool:
         """Whether a run or a reward takes images of a prompt set; all other sets are for evaluation."""
         runs = {self.resolved("run", name, scale)["prompts"] for name in self.runs(scale)}
-        rewards = [self.resolved("reward", name, scale) for name in self.rewards()]
-        return prompt_set in runs.union(*({one["negatives"], one["pool"]} for one in rewards))
+        rewards = [self.resolved("reward", name, scale) for name in self.rewards(scale)]
+        return prompt_set in runs.union(*({one.get("negatives"), one.get("pool")} for one in rewards))
 
     def samples_per_prompt(self, policy: Policy | str, prompt_set: str, scale: str) -> int:
         """Samples per prompt of a collection: the largest K that a run, a table or a figure takes from it."""
@@ -196,7 +198,7 @@ class Config:
             yield from ledger_rows(f"scale {scale.name}", {part: lift(scale.document, part)})
         for role, name in scale.models.items():
             yield from ledger_rows(f"model {role}", lift(self.models, name))
-        for name in self.rewards():
+        for name in self.rewards(scale.name):
             yield from ledger_rows(f"reward {name}", self.resolved("reward", name, scale.name))
         for name in self.runs(scale.name):
             yield from ledger_rows(f"run {name}", self.resolved("run", name, scale.name))
@@ -208,11 +210,14 @@ class Config:
 
     def plan(self, row: Row, scale: str, replicate: int = 0) -> PlannedRow:
         """A row at a scale: the policy that it shows, or why the scale does not compute it."""
-        policy, skipped = Policy(row.policy, replicate), ""
+        policy, name = Policy(row.policy, replicate), self.scale(scale).name
+        missing = lacking_policy(self, row.policy, scale)
+        if row.reward and not missing:
+            missing = lacking(self, "reward", row.reward, scale)
+        if missing:
+            return PlannedRow(row, str(policy), row.selection, f"scale {name} has no {missing}")
+        skipped = ""
         if not self.is_model(row.policy, scale):
-            name = self.scale(scale).name
-            if row.policy not in self.runs(scale):
-                return PlannedRow(row, str(policy), row.selection, f"scale {name} has no model for it")
             rounds = self.resolved("run", row.policy, scale)["rounds"].value
             policy = Policy(row.policy, replicate, row.round or rounds)
             skipped = f"scale {name} runs {rounds} round{'s' * (rounds > 1)}" if policy.round > rounds else ""

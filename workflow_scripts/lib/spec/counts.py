@@ -20,7 +20,7 @@ def check_counts(config: Config, problems: Problems) -> None:
     for scale in config.scales.values():
         _check_data_sizes(config, scale, problems)
         _check_frechet_distances(scale, problems)
-        for name in config.rewards():
+        for name in config.rewards(scale.name):
             _check_reward(config, scale, name, problems)
         for name in config.runs(scale.name):
             _check_run(config, scale, name, problems)
@@ -55,21 +55,19 @@ def _check_frechet_distances(scale: Scale, problems: Problems) -> None:
 def _check_reward(config: Config, scale: Scale, name: str, problems: Problems) -> None:
     tree, values = config.resolved("reward", name, scale.name), config.reward(name, scale.name)
     said = f"at scale '{scale.name}', reward '{name}'"
-    problems.check_known(f"{said} needs model role", values["encoder"], scale.models, scale.where("models"))
-    problems.check_known(f"{said} needs images of role", values["data"], scale.images, scale.where("images"))
-    for key in ("negatives", "pool"):
-        problems.check_known(f"{said} needs prompt set", values[key], scale.prompts, scale.where("prompts"))
-    num_negatives, num_pool = (scale.prompts.get(values[key], 0) for key in ("negatives", "pool"))
     limits = {
-        "num_proxies": (scale.images.get(values["data"], 0), f"images of role '{values['data']}'"),
-        "num_negatives": (num_negatives, f"prompts in the set {values['negatives']}"),
+        "num_proxies": ("data", scale.images, "images of role"),
+        "num_negatives": ("negatives", scale.prompts, "prompts in the set"),
     }
-    for key, (most, of_what) in limits.items():
-        if values[key] > most:
-            problems.add(f"{said} has {key} = {values[key]}, but there are {most} {of_what}", tree[key].where)
+    for key, (source, sizes, of_what) in limits.items():
+        if key in values and values[key] > (most := sizes[values[source]]):
+            has = f"there are {most} {of_what} '{values[source]}'"
+            problems.add(f"{said} has {key} = {values[key]}, but {has}", tree[key].where)
+    if values.get("variant") != "bootstrap":
+        return
     labelled = values["bootstrap"]["num_positives"] + values["bootstrap"]["num_negatives"]
-    if values["variant"] == "bootstrap" and labelled > num_pool:
-        pool = f"the pool has {num_pool}, one of each prompt in the set {values['pool']}"
+    if labelled > (most := scale.prompts[values["pool"]]):
+        pool = f"the pool has {most}, one of each prompt in the set '{values['pool']}'"
         where = tree["bootstrap"]["num_positives"].where
         problems.add(f"{said} pseudo-labels {labelled} images, but {pool}", where)
 
