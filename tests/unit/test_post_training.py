@@ -36,11 +36,20 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("objective", ["sft", "dpo"])
+LORA = {"scope": "lora", "lora_rank": 2}
+
+
 @pytest.mark.parametrize(
-    "changes", [{}, {"scope": "lora", "lora_rank": 2}, {"ema_decay": 0.5}], ids=["full", "lora", "average"]
+    ("model", "objective", "changes"),
+    [
+        *[("sd15", objective, changes) for objective in ("sft", "dpo") for changes in ({}, LORA, {"ema_decay": 0.5})],
+        *[("sdxl", objective, changes) for objective in ("sft", "dpo") for changes in ({}, LORA)],
+        ("sdxl", "dpo", {"optimizer": "adafactor", "gradient_checkpointing": True}),
+    ],
 )
-def test_a_broken_run_equals_an_unbroken_one(tmp_path, pipeline_entry, examples, monkeypatch, objective, changes):
+def test_a_broken_run_equals_an_unbroken_one(tmp_path, request, monkeypatch, model, objective, changes):
+    names = {"sd15": ("pipeline_entry", "examples"), "sdxl": ("xl_entry", "xl_examples")}[model]
+    pipeline_entry, examples = (request.getfixturevalue(name) for name in names)
     settings = replace(SETTINGS, **changes)
     weights, history = train(tmp_path / "whole", pipeline_entry, examples, objective, settings)
 

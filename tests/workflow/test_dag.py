@@ -12,6 +12,7 @@ PAPER_TABLE = "results/tables/ganrm_tab1.csv"
 TRAIN_PROMPTS, SAMPLES, ROUNDS, PROXIES, EVAL_PROMPTS = 20_000, 10, 3, 500, 1000  # arXiv 2506.13846, Sec. 4.1, Tab. 9
 IMAGES_PER_JOB = 10_000
 SCORERS = 4
+BASES = 2  # SD1.5 and SDXL
 RULES = [path for path in (REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk")))]
 POOL_PARTS = TRAIN_PROMPTS * SAMPLES // IMAGES_PER_JOB
 
@@ -25,7 +26,7 @@ def planned(tmp_path_factory) -> Study:
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ("ganrm_tab1", {"make_table": 1, "make_sheet": 1, "train_sft": 1, "train_dpo": 4, "compute_metrics": 6}),
+        ("ganrm_tab1", {"make_table": 1, "make_sheet": 1, "train_sft": 2, "train_dpo": 8, "compute_metrics": 12}),
         ("ganrm_fig2", {"plot_ranks": 1, "train_dpo": 1, "train_reward": 1, "compute_metrics": 12}),
         (
             None,
@@ -34,11 +35,11 @@ def planned(tmp_path_factory) -> Study:
                 "make_table": 1,
                 "plot_ranks": 1,
                 "make_sheet": 1,
-                "train_reward": 3,
-                "compute_metrics": 16,
+                "train_reward": 6,
+                "compute_metrics": 22,
             },
         ),
-        ("directions", {"summarize_directions": 1, "train_sft": 3, "train_dpo": 12, "compute_metrics": 18}),
+        ("directions", {"summarize_directions": 1, "train_sft": 6, "train_dpo": 24, "compute_metrics": 36}),
     ],
     ids=["tab1", "fig2", "bare", "directions"],
 )
@@ -51,8 +52,7 @@ def test_the_paper_scale_table_lists_its_true_jobs(planned):
     jobs = planned.dry_run(PAPER_TABLE)
     evaluated = 5  # base (and RM@10, the same images), DiffusionDPO, SFT, DPO rounds 1 and 3
     encoded_by_clip = 1 + ROUNDS * (1 + POOL_PARTS) + 1  # proxies; negatives and pool of each round; the pool of RM@10
-    assert jobs == {
-        "make_prompts": 3,
+    of_each_base = {
         "import_images": 2,
         "sample_images": ROUNDS * (POOL_PARTS + 1) + evaluated,
         "encode_images": encoded_by_clip + 1 + evaluated,
@@ -64,6 +64,10 @@ def test_the_paper_scale_table_lists_its_true_jobs(planned):
         "train_sft": 1,
         "train_dpo": ROUNDS,
         "compute_metrics": evaluated + 1,
+    }
+    assert jobs == {
+        "make_prompts": 3,
+        **{rule: BASES * count for rule, count in of_each_base.items()},
         "make_table": 1,
         "total": sum(count for rule, count in jobs.items() if rule != "total"),
     }
@@ -75,7 +79,7 @@ def test_twice_the_images_are_twice_the_shards_and_bigger_shards_are_fewer_jobs(
     study, before = planned.copy(tmp_path / "study"), planned.dry_run(PAPER_TABLE)
     study.edit("config/scales/paper.yaml", lambda scale: scale["prompts"].update(train=assumed(2 * TRAIN_PROMPTS)))
     twice = study.dry_run(PAPER_TABLE)
-    more = ROUNDS * POOL_PARTS
+    more = BASES * ROUNDS * POOL_PARTS
     grown = {rule: twice[rule] - before[rule] for rule in before if twice[rule] != before[rule]}
     assert grown == {"sample_images": more, "encode_images": more, "total": 2 * more}
     study.edit("config/scales/paper.yaml", lambda scale: scale["counts"].update(images_per_shard=2000))
@@ -86,7 +90,7 @@ def test_pilot_scale_is_planned_under_results_pilot(planned):
     done = planned.snakemake("-n", "--config", "scale=pilot", "--", *TARGETS)
     outputs = re.findall(r"^    output: (\S+?),?$", done.stdout, re.MULTILINE)
     assert outputs and all(path.startswith("results/pilot/") for path in outputs)
-    assert jobs_of(done.stdout)["train_dpo"] == 1  # one round
+    assert jobs_of(done.stdout)["train_dpo"] == BASES  # one round each
 
 
 def test_targets_are_listed_with_a_sentence_each(planned):

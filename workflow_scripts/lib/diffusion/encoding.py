@@ -12,7 +12,7 @@ from ..progress import progress
 from ..seeds import seed_of
 from ..shards import Collection, key_of
 from ..training.examples import Examples
-from .sampling import encode_prompts
+from .sampling import encode_prompts, images_at_once
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,8 +98,9 @@ def _encode_batch(pipeline: DiffusionPipeline, batch: list[tuple[str, np.ndarray
     vae = pipeline.vae
     with torch.inference_mode():
         pixels = torch.stack([torch.from_numpy(image) for _, image in batch]).permute(0, 3, 1, 2)
-        posterior = vae.encode((pixels.to(vae.device, vae.dtype) / 127.5) - 1).latent_dist
-        mean, std = posterior.mean.float().cpu(), posterior.std.float().cpu()
+        parts = pixels.split(images_at_once(*pixels.shape[-2:]))
+        found = [vae.encode((part.to(vae.device, vae.dtype) / 127.5) - 1).latent_dist for part in parts]
+        mean, std = (torch.cat([getattr(one, name).float().cpu() for one in found]) for name in ("mean", "std"))
         noise = [
             torch.randn(mean.shape[1:], generator=torch.Generator().manual_seed(seed_of("vae", seed, key)))
             for key, _ in batch
