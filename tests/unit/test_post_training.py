@@ -111,6 +111,26 @@ def test_training_changes_the_weights_and_records_their_checksum(tmp_path, pipel
     assert not (tmp_path / "policy" / "state").exists()
 
 
+def test_gradient_checkpointing_changes_no_result(tmp_path, xl_entry, xl_examples):
+    plain, _ = train(tmp_path / "plain", xl_entry, xl_examples, "sft")
+    checkpointed, _ = train(
+        tmp_path / "less", xl_entry, xl_examples, "sft", replace(SETTINGS, gradient_checkpointing=True)
+    )
+    assert all(torch.allclose(plain[name], checkpointed[name], atol=1e-6) for name in plain)
+
+
+def test_adafactor_factors_the_second_moments_of_matrices(tmp_path, xl_entry, xl_examples):
+    """Its first step moves vectors by the learning rate, as Adam does, but each weight of a matrix by its own share."""
+    settings = replace(SETTINGS, optimizer="adafactor", max_steps=1, lr_warmup_steps=0, adam_weight_decay=0.0)
+    after, _ = train(tmp_path, xl_entry, xl_examples, "sft", settings)
+    before = load_file(f"{xl_entry['source']['path']}/unet/diffusion_pytorch_model.safetensors")
+    moved = {name: (after[name] - before[name]).abs() for name in ("conv_out.bias", "time_embedding.linear_2.weight")}
+    assert torch.allclose(moved["conv_out.bias"], torch.full((4,), settings.learning_rate), rtol=1e-3)
+    matrix = moved["time_embedding.linear_2.weight"]
+    assert matrix.square().mean().sqrt() <= 1.001 * settings.learning_rate
+    assert matrix.std() > 0.1 * settings.learning_rate
+
+
 def test_a_nan_loss_stops_before_anything_is_written(tmp_path, pipeline_entry, examples):
     examples.best[3] = float("nan")
     with pytest.raises(UserError, match="loss is nan.*Lower learning_rate"):
