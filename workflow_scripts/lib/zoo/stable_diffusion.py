@@ -21,15 +21,15 @@ OPEN_SHARE = 0.4
 WIDTH = 96
 
 
-def text_config(tokenizer, width: int, num_layers: int = 2):
-    """A CLIP text encoder's configuration for the world's captions."""
+def text_config(tokenizer, width: int):
+    """Configuration of a CLIP text encoder of two layers for the world's captions."""
     from transformers import CLIPTextConfig
 
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=4 * width,
-        num_hidden_layers=num_layers,
+        num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=MAX_LENGTH,
         projection_dim=width,
@@ -40,29 +40,29 @@ def text_config(tokenizer, width: int, num_layers: int = 2):
 
 
 def build_text_encoder(tokenizer):
-    """A CLIP text model of two layers; its weights are trained with the UNet and frozen from then on."""
+    """A CLIP text model; its weights are trained with the UNet and frozen from then on."""
     from transformers import CLIPTextModel
 
     return CLIPTextModel(text_config(tokenizer, WIDTH))
 
 
-def build_unet(channels: tuple[int, ...], latent_channels: int, cross_attention_dim: int = WIDTH, **others):
-    """A UNet2DConditionModel on 8x8 latents with cross-attention at each level; `others` as the class takes them."""
+def build_unet(channels: tuple[int, ...], latent_channels: int, **others):
+    """A UNet2DConditionModel on 8x8 latents with cross-attention at each level, unless `others` say otherwise."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(
-        sample_size=8,
-        in_channels=latent_channels,
-        out_channels=latent_channels,
-        block_out_channels=channels,
-        down_block_types=("CrossAttnDownBlock2D",) * len(channels),
-        up_block_types=("CrossAttnUpBlock2D",) * len(channels),
-        layers_per_block=1,
-        cross_attention_dim=cross_attention_dim,
-        attention_head_dim=4,
-        norm_num_groups=8,
-        **others,
-    )
+    plain = {
+        "sample_size": 8,
+        "in_channels": latent_channels,
+        "out_channels": latent_channels,
+        "block_out_channels": channels,
+        "down_block_types": ("CrossAttnDownBlock2D",) * len(channels),
+        "up_block_types": ("CrossAttnUpBlock2D",) * len(channels),
+        "layers_per_block": 1,
+        "cross_attention_dim": WIDTH,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+    }
+    return UNet2DConditionModel(**plain | others)
 
 
 def build_scheduler():

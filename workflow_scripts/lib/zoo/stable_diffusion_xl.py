@@ -10,7 +10,7 @@ from ..world.vocabulary import IMAGE_SIZE
 from .corpus import Corpus
 from .stable_diffusion import build_unet, fit_to_captions, text_config
 
-CHANNELS = (48, 64)
+CHANNELS = (48, 72)
 CRISP_SHARE = 0.4  # a better model than the tiny SD1.5, yet of mixed quality, so that there is something to select
 WIDTHS = (32, 64)
 TIME_ID_WIDTH = 8
@@ -22,14 +22,16 @@ def build_text_encoders(tokenizer):
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     narrow, wide = WIDTHS
-    return CLIPTextModel(text_config(tokenizer, narrow)), CLIPTextModelWithProjection(text_config(tokenizer, wide, 3))
+    return CLIPTextModel(text_config(tokenizer, narrow)), CLIPTextModelWithProjection(text_config(tokenizer, wide))
 
 
 def build_unet_xl(channels: tuple[int, ...], latent_channels: int):
-    """A UNet2DConditionModel with SDXL's addition of pooled text and time ids to the timestep's embedding."""
+    """A UNet2DConditionModel that, as SDXL's, knows pooled text and time ids and does not attend at the top level."""
     return build_unet(
         channels,
         latent_channels,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=sum(WIDTHS),
         addition_embed_type="text_time",
         addition_time_embed_dim=TIME_ID_WIDTH,
