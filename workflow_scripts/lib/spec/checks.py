@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .grids import ImageGrid
 from .leaves import leaves
 from .problems import Problems
 from .runs import SELECTION, misplaced_keys, missing_keys
@@ -99,7 +100,7 @@ def _roles(config: Config, kind: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Problems) -> None:
+def _check_sheet_names(config: Config, sheet: Table | RankFigure | ImageGrid, problems: Problems) -> None:
     metrics = dict.fromkeys(metric for scale in config.scales.values() for metric in scale.metrics)
     for index, column in enumerate(sheet.columns):
         where = sheet.document.where("columns", index)
@@ -110,9 +111,12 @@ def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Prob
                 problems.add(f"{said}; add it or mark the column optional", where)
     for row in sheet.rows:
         _check_row_names(config, sheet, row, problems)
+    prompt_sets = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
+    for block in getattr(sheet, "blocks", ()):
+        problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
 
 
-def _check_row_names(config: Config, sheet: Table | RankFigure, row: Row, problems: Problems) -> None:
+def _check_row_names(config: Config, sheet: Table | RankFigure | ImageGrid, row: Row, problems: Problems) -> None:
     said = f"row '{row.row}' of '{sheet.name}'"
     policies = dict.fromkeys([*_roles(config, "pipeline"), *config.recipes["run"].concrete()])
     problems.check_known(f"{said} names policy", row.policy, policies, row.lines["policy"])

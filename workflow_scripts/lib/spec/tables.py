@@ -101,7 +101,7 @@ class Expectation:
 def read_table(name: str, document: Document) -> Table:
     """A validated document as a Table."""
     data = document.data
-    rows = [_row(entry, document, ("rows", index)) for index, entry in enumerate(data["rows"])]
+    rows = [read_row(entry, document, ("rows", index)) for index, entry in enumerate(data["rows"])]
     return Table(
         name,
         title=data["title"],
@@ -119,7 +119,7 @@ def read_figure(name: str, document: Document) -> RankFigure:
     data = document.data
     rows = [_ranked_row(document, rank) for rank in range(1, data["ranks_of"] + 1)]
     lines = [{**line, "base": "lines", "row": line["title"]} for line in data.get("lines", [])]
-    rows += [_row(line, document, ("lines", index)) for index, line in enumerate(lines)]
+    rows += [read_row(line, document, ("lines", index)) for index, line in enumerate(lines)]
     about = {key: data[key] for key in ("title", "caption", "policy", "reward", "ranks_of")}
     return RankFigure(name, round=data.get("round"), columns=_columns(data), rows=rows, document=document, **about)
 
@@ -134,7 +134,8 @@ def _column(tolerance: dict | None = None, **about) -> Column:
     return Column(**about, tolerance=tolerance["value"], tolerance_basis=tolerance["basis"])
 
 
-def _row(entry: dict, document: Document, keys: Keys) -> Row:
+def read_row(entry: dict, document: Document, keys: Keys) -> Row:
+    """The row that stands under `keys` of a document."""
     selection = entry.get("selection", FIRST)
     chosen = isinstance(selection, dict)
     parts = ["policy", "round", "expect", *(f"paper.{column}" for column in entry.get("paper", {}))]
