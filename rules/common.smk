@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint
-from workflow_scripts.lib.spec import load_config, parse_policy
+from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
 from workflow_scripts.lib.spec.scales import prefix_of
 
@@ -131,7 +131,7 @@ def files_of(sheet):
 
 def validities():
     """Checks of every reward that a figure ranks by, at the chosen scale."""
-    ranked = {(figure.reward, figure.policy) for figure in CONFIG.rank_figures().values()}
+    ranked = {(figure.reward, figure.policy) for figure in CONFIG.figures_of(RankFigure).values()}
     return [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in sorted(ranked)]
 
 

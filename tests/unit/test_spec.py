@@ -49,7 +49,7 @@ def test_paper_scale_is_the_papers(config):
     assert run["training"]["learning_rate"] == pytest.approx(1.6e-7)
     assert config.run("sd15_sft", "paper")["training"]["learning_rate"] == 1e-5
     assert "beta" not in config.run("sd15_sft", "paper")["training"]
-    assert config.scale("paper").prompts == {"train": 20000, "negatives": 500, "eval": 1000}
+    assert config.scale("paper").prompts.items() >= {"train": 20000, "negatives": 500, "eval": 1000}.items()
     assert config.reward("ganrm", "paper")["num_proxies"] == config.reward("ganrm", "paper")["num_negatives"] == 500
     assert config.reward("ganrm", "paper")["bootstrap"]["alpha"] is None
 

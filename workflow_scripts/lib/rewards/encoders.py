@@ -109,16 +109,16 @@ class CLIPImageEmbeddings:
     """Projected image embeddings of a CLIP, not normalised: the features of clean-fid's `clip_vit_b_32` (CLIP-FID)."""
 
     def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
-        from transformers import CLIPVisionModelWithProjection
+        from transformers import CLIPModel
 
         self.preprocess = Preprocessing.from_folder(folder)
-        self.model = from_pretrained(CLIPVisionModelWithProjection, folder, device, dtype)
+        self.model = from_pretrained(CLIPModel, folder, device, dtype)
 
     @torch.inference_mode()
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"features": (B, p)}: 512 for ViT-B/32."""
         pixels = self.preprocess(images, self.model.device, self.model.dtype)
-        return {"features": self.model(pixels).image_embeds.float().cpu()}
+        return {"features": self.model.get_image_features(pixels).pooler_output.float().cpu()}
 
 
 class TinyFeatures:

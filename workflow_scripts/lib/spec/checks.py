@@ -9,11 +9,11 @@ from .leaves import leaves
 from .problems import Problems
 from .runs import SELECTION, misplaced_keys, missing_keys
 from .scales import Scale
-from .tables import RankFigure, Row, Table
+from .tables import Diagram, Row, Table
 from .validation import Schemas
 
 if TYPE_CHECKING:
-    from .config import Config
+    from .config import Config, Figure
 
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
@@ -100,7 +100,7 @@ def _roles(config: Config, kind: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _check_sheet_names(config: Config, sheet: Table | RankFigure | ImageGrid, problems: Problems) -> None:
+def _check_sheet_names(config: Config, sheet: Table | Figure, problems: Problems) -> None:
     metrics = dict.fromkeys(metric for scale in config.scales.values() for metric in scale.metrics)
     for index, column in enumerate(sheet.columns):
         where = sheet.document.where("columns", index)
@@ -112,11 +112,14 @@ def _check_sheet_names(config: Config, sheet: Table | RankFigure | ImageGrid, pr
     for row in sheet.rows:
         _check_row_names(config, sheet, row, problems)
     prompt_sets = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
-    for block in getattr(sheet, "blocks", ()):
+    if isinstance(sheet, Diagram):
+        runs = config.recipes["run"].concrete()
+        problems.check_known(f"'{sheet.name}' draws run", sheet.run, runs, sheet.document.where("run"))
+    for block in sheet.blocks if isinstance(sheet, ImageGrid) else ():
         problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
 
 
-def _check_row_names(config: Config, sheet: Table | RankFigure | ImageGrid, row: Row, problems: Problems) -> None:
+def _check_row_names(config: Config, sheet: Table | Figure, row: Row, problems: Problems) -> None:
     said = f"row '{row.row}' of '{sheet.name}'"
     policies = dict.fromkeys([*_roles(config, "pipeline"), *config.recipes["run"].concrete()])
     problems.check_known(f"{said} names policy", row.policy, policies, row.lines["policy"])

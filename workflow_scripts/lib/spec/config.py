@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import UserError
 from .checks import check_names, check_recipes
@@ -19,13 +19,18 @@ from .policies import Policy, parse_policy
 from .problems import Problems, unknown
 from .runs import SELECTION, Recipes
 from .scales import Scale, read_scale, scale_of
-from .tables import PlannedRow, RankFigure, Row, Table, read_figure, read_table
+from .tables import Diagram, PlannedRow, RankFigure, Row, Table, read_diagram, read_figure, read_table
 from .validation import Schemas
 
-FIGURES = {"rank_figure": ("figures", read_figure), "image_grid": ("grids", read_grid)}
+FIGURES = {
+    "rank_figure": ("figures", read_figure),
+    "image_grid": ("grids", read_grid),
+    "diagram": ("diagrams", read_diagram),
+}
 """Schema and reader of each kind of figure."""
 ARCHITECTURE = "architecture"
-Figure = RankFigure | ImageGrid
+Figure = RankFigure | ImageGrid | Diagram
+F = TypeVar("F", RankFigure, ImageGrid, Diagram)
 Pool = tuple[str, str]
 """A policy of replicate 0 and a prompt set: images that some step takes the first K samples of."""
 
@@ -180,18 +185,14 @@ class Config:
             for row in self.table_rows(sheet, scale):
                 for prompt_set in self.table_prompt_sets(sheet, scale) if not row.skipped else ():
                     yield (row.policy, prompt_set), row.row.candidates
-        for grid in self.image_grids().values():
+        for grid in self.figures_of(ImageGrid).values():
             for block in grid.blocks:
                 for row in self.columns_shown(block, scale):
                     yield (row.policy, block.prompt_set(self.scale(scale))), row.row.candidates
 
-    def rank_figures(self) -> dict[str, RankFigure]:
-        """Figures of metrics against rank by name."""
-        return {name: figure for name, figure in self.figures.items() if isinstance(figure, RankFigure)}
-
-    def image_grids(self) -> dict[str, ImageGrid]:
-        """Figures of images by name."""
-        return {name: figure for name, figure in self.figures.items() if isinstance(figure, ImageGrid)}
+    def figures_of(self, kind: type[F]) -> dict[str, F]:
+        """The figures of one class (RankFigure, ImageGrid, Diagram) by name."""
+        return {name: figure for name, figure in self.figures.items() if isinstance(figure, kind)}
 
     def columns_shown(self, block: Block, scale: str) -> list[PlannedRow]:
         """Columns of a block of images that a scale has."""

@@ -78,6 +78,19 @@ class RankFigure:
 
 
 @dataclass(frozen=True)
+class Diagram:
+    """A figure of the steps of a run's round; it has neither metrics nor images."""
+
+    name: str
+    title: str
+    caption: str
+    run: str
+    document: Document = field(repr=False)
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
 class PlannedRow:
     """A row at one scale: the policy and selection to compute, or why it is left empty."""
 
@@ -122,6 +135,11 @@ def read_figure(name: str, document: Document) -> RankFigure:
     rows += [read_row(line, document, ("lines", index)) for index, line in enumerate(lines)]
     about = {key: data[key] for key in ("title", "caption", "policy", "reward", "ranks_of")}
     return RankFigure(name, round=data.get("round"), columns=_columns(data), rows=rows, document=document, **about)
+
+
+def read_diagram(name: str, document: Document) -> Diagram:
+    """A validated document as a Diagram."""
+    return Diagram(name, *(document.data[key] for key in ("title", "caption", "run")), document)
 
 
 def _columns(data: dict) -> list[Column]:
