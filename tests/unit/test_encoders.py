@@ -191,7 +191,8 @@ def test_loading_by_registry_entry(clip_folder):
     assert load_encoder(entry).encode(pictures(1))["features"].shape == (1, 64)
     assert load_scorer(entry | {"class": "PickScore", "processor": {"path": str(clip_folder)}}).metric == "pickscore"
     with pytest.raises(
-        UserError, match="class 'DINO' is not one of: CLIPVisionTokens, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures"
+        UserError,
+        match="class 'DINO' is not one of: CLIPVisionTokens, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures",
     ):
         load_encoder(entry | {"class": "DINO"})
     with pytest.raises(UserError, match="bfloat16.*cpu.*float32"):
