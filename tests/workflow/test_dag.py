@@ -12,6 +12,7 @@ PAPER_TABLE = "results/tables/ganrm_tab1.csv"
 TRAIN_PROMPTS, SAMPLES, ROUNDS, PROXIES, EVAL_PROMPTS = 20_000, 10, 3, 500, 1000  # arXiv 2506.13846, Sec. 4.1, Tab. 9
 IMAGES_PER_JOB = 10_000
 SCORERS, DISTANCES = 4, 2
+BASES = 2  # SD1.5 and SDXL
 RULES = [path for path in (REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk")))]
 POOL_PARTS = TRAIN_PROMPTS * SAMPLES // IMAGES_PER_JOB
 
@@ -25,9 +26,10 @@ def planned(tmp_path_factory) -> Study:
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ("ganrm_tab1", {"make_table": 1, "make_sheet": None, "train_sft": 1, "train_dpo": 4, "compute_metrics": 6}),
+        ("ganrm_tab1", {"make_table": 1, "make_sheet": None, "train_sft": 2, "train_dpo": 8, "compute_metrics": 12}),
         ("ganrm_fig3", {"make_sheet": 1, "train_sft": 1, "train_dpo": 4, "compute_metrics": None}),
         ("ganrm_tab4", {"make_table": 1, "train_reward": 4, "sample_images": 5, "compute_metrics": 4}),
+        ("ganrm_tab5", {"make_table": 1, "train_reward": 6, "train_dpo": 6, "compute_metrics": 8}),
         ("ganrm_tab6", {"check_architecture": 1, "total": 2}),
         ("ganrm_tab7", {"make_table": 1, "train_reward": 3, "train_sft": 3, "train_dpo": 3, "compute_metrics": 9}),
         ("ganrm_tab8", {"make_table": 1, "train_reward": 1, "train_sft": 3, "train_dpo": 3, "compute_metrics": 9}),
@@ -38,18 +40,18 @@ def planned(tmp_path_factory) -> Study:
             None,
             {
                 "validate_reward": 1,
-                "make_table": 5,
+                "make_table": 6,
                 "check_architecture": 1,
                 "plot_ranks": 1,
                 "make_sheet": 2,
                 "draw_pipeline": 1,
-                "train_reward": 8,
-                "compute_metrics": 32,
+                "train_reward": 11,
+                "compute_metrics": 39,
             },
         ),
-        ("directions", {"summarize_directions": 5, "train_sft": 15, "train_dpo": 24, "compute_metrics": 66}),
+        ("directions", {"summarize_directions": 6, "train_sft": 18, "train_dpo": 36, "compute_metrics": 87}),
     ],
-    ids=["tab1", "fig3", "tab4", "tab6", "tab7", "tab8", "tab9", "user study", "fig2", "bare", "directions"],
+    ids=["tab1", "fig3", "tab4", "tab5", "tab6", "tab7", "tab8", "tab9", "user study", "fig2", "bare", "directions"],
 )
 def test_targets_at_tiny_scale(planned, target, expected):
     jobs = planned.dry_run(*([target] if target else []))
@@ -60,8 +62,7 @@ def test_the_paper_scale_table_lists_its_true_jobs(planned):
     jobs = planned.dry_run(PAPER_TABLE)
     evaluated = 5  # base (and RM@10, the same images), DiffusionDPO, SFT, DPO rounds 1 and 3
     encoded_by_clip = 1 + ROUNDS * (1 + POOL_PARTS) + 1  # proxies; negatives and pool of each round; the pool of RM@10
-    assert jobs == {
-        "make_prompts": 3,
+    of_each_base = {
         "import_images": 2,
         "sample_images": ROUNDS * (POOL_PARTS + 1) + evaluated,
         "encode_images": encoded_by_clip + DISTANCES * (1 + evaluated),
@@ -73,6 +74,10 @@ def test_the_paper_scale_table_lists_its_true_jobs(planned):
         "train_sft": 1,
         "train_dpo": ROUNDS,
         "compute_metrics": evaluated + 1,
+    }
+    assert jobs == {
+        "make_prompts": 3,
+        **{rule: BASES * count for rule, count in of_each_base.items()},
         "make_table": 1,
         "total": sum(count for rule, count in jobs.items() if rule != "total"),
     }
@@ -84,7 +89,7 @@ def test_twice_the_images_are_twice_the_shards_and_bigger_shards_are_fewer_jobs(
     study, before = planned.copy(tmp_path / "study"), planned.dry_run(PAPER_TABLE)
     study.edit("config/scales/paper.yaml", lambda scale: scale["prompts"].update(train=assumed(2 * TRAIN_PROMPTS)))
     twice = study.dry_run(PAPER_TABLE)
-    more = ROUNDS * POOL_PARTS
+    more = BASES * ROUNDS * POOL_PARTS
     grown = {rule: twice[rule] - before[rule] for rule in before if twice[rule] != before[rule]}
     assert grown == {"sample_images": more, "encode_images": more, "total": 2 * more}
     study.edit("config/scales/paper.yaml", lambda scale: scale["counts"].update(images_per_shard=2000))
@@ -95,7 +100,7 @@ def test_pilot_scale_is_planned_under_results_pilot(planned):
     done = planned.snakemake("-n", "--config", "scale=pilot", "--", *TARGETS)
     outputs = re.findall(r"^    output: (\S+?),?$", done.stdout, re.MULTILINE)
     assert outputs and all(path.startswith("results/pilot/") for path in outputs)
-    assert jobs_of(done.stdout)["train_dpo"] == 1  # one round
+    assert jobs_of(done.stdout)["train_dpo"] == BASES  # one round each
 
 
 def test_targets_are_listed_with_a_sentence_each(planned):

@@ -131,6 +131,15 @@ def test_policies_are_compared_on_the_same_prompts_and_noise(finished):
         assert index[["key", "prompt", "seed"]].values.tolist() == base[["key", "prompt", "seed"]].values.tolist()
 
 
+def test_sdxl_goes_through_the_same_rules(finished, tmp_path):
+    study = finished.copy(tmp_path / "study")
+    target = f"{RESULTS}/metrics/sdxl_dpo.r1/eval/first.json"
+    jobs = jobs_of(study.snakemake(target).stdout)
+    assert (jobs["sample_images"], jobs["train_reward"], jobs["train_dpo"], jobs["compute_metrics"]) == (3, 1, 1, 1)
+    assert "import_images" not in jobs  # proxies and references have the size of SD1.5's
+    assert read_json(study.root / target)["policy"] == "sdxl_dpo.r1"
+
+
 def test_table_and_figure_quote_the_same_files(finished):
     quoted = [set(commands(finished, verb)[0]["--metrics"]) for verb in ("make_table", "plot_ranks")]
     assert {

@@ -40,7 +40,7 @@ def resolve_weights(entry: dict) -> Path:
 
 def identity(entry: dict) -> dict:
     """What of an entry decides the results: class, sources and checksums, not its title or licence."""
-    return {key: entry[key] for key in ("class", "source", "processor", "sha256") if key in entry}
+    return {key: entry[key] for key in ("class", "source", "processor", "vae", "sha256") if key in entry}
 
 
 def resolve_processor(entry: dict) -> Path | None:

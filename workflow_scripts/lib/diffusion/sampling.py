@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch import Tensor
 
+PIXELS_AT_ONCE = 8 * 1024**2
+
 
 @dataclass(frozen=True)
 class SamplingSettings:
@@ -114,6 +116,19 @@ def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], guided: bool
 
 def decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
     """Latents (B, C, h, w), scaled, to images (B, H, W, 3) uint8."""
+    import numpy as np
+
+    height, width = (side * pipeline.vae_scale_factor for side in latents.shape[-2:])
+    parts = latents.split(images_at_once(height, width))
+    return np.concatenate([_decode(pipeline, part) for part in parts])
+
+
+def images_at_once(height: int, width: int) -> int:
+    """Images of this size in pixels that the VAE takes together: its activations are what fills a GPU."""
+    return max(1, PIXELS_AT_ONCE // (height * width))
+
+
+def _decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
     import torch
 
     config = pipeline.vae.config

@@ -78,12 +78,16 @@ class Denoiser:
 
 
 def predict(
-    unet: nn.Module, noisy: Tensor, timesteps: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor | None = None
+    unet: nn.Module,
+    noisy: Tensor,
+    timesteps: Tensor,
+    prompt_embeds: Tensor,
+    pooled_prompt_embeds: Tensor | None = None,
+    time_ids: Tensor | None = None,
 ) -> Tensor:
-    """The network's prediction (B, C, h, w); with pooled embeddings called as SDXL (time ids: full size, no crop)."""
-    extra = None
-    if pooled_prompt_embeds is not None:
-        side = noisy.shape[-1] * 8.0
-        time_ids = noisy.new_tensor([side, side, 0, 0, side, side]).expand(len(noisy), -1)
-        extra = {"text_embeds": pooled_prompt_embeds, "time_ids": time_ids}
-    return unet(noisy, timesteps, prompt_embeds, added_cond_kwargs=extra).sample
+    """The network's prediction (B, C, h, w) of noise at `timesteps` (B,), given `prompt_embeds` (B, L, D).
+
+    SDXL also takes `pooled_prompt_embeds` (B, P) and `time_ids` (B, 6): original size, crop and target size in pixels.
+    """
+    added = None if time_ids is None else {"text_embeds": pooled_prompt_embeds, "time_ids": time_ids}
+    return unet(noisy, timesteps, prompt_embeds, added_cond_kwargs=added).sample

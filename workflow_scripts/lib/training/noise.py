@@ -45,6 +45,13 @@ def _example(position: int, num_examples: int, seed: int) -> int:
     return int(_ORDERS[key][place])
 
 
+def noise_schedule(scheduler):
+    """The training schedule (`DDPMScheduler`) behind whatever scheduler samples: its betas and its prediction type."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler.from_config(scheduler.config)
+
+
 def targets(scheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """What the denoiser is to predict: the noise, or the velocity for v-prediction models."""
     if scheduler.config.prediction_type == "v_prediction":
