@@ -8,4 +8,4 @@ for sheet, title in sorted(TITLES.items()):
         input:
             files_of(sheet),
 
-    workflow.get_rule(sheet).docstring = f"{title}."
+    workflow.get_rule(sheet).docstring = title if title.endswith("?") else f"{title}."

@@ -36,14 +36,14 @@ def planned(tmp_path_factory) -> Study:
         (
             None,
             {
-                "validate_reward": 1,
-                "make_table": 5,
+                "validate_reward": 2,
+                "make_table": 14,
                 "check_architecture": 1,
                 "plot_ranks": 1,
                 "make_sheet": 2,
                 "draw_pipeline": 1,
-                "train_reward": 8,
-                "compute_metrics": 32,
+                "train_reward": 20,
+                "compute_metrics": 51,
             },
         ),
         ("directions", {"summarize_directions": 5, "train_sft": 15, "train_dpo": 24, "compute_metrics": 66}),
@@ -90,6 +90,26 @@ def test_twice_the_images_are_twice_the_shards_and_bigger_shards_are_fewer_jobs(
     assert study.dry_run(PAPER_TABLE) == before
 
 
+REWARDS = "results/tiny/rewards"
+
+
+def test_a_kept_reward_is_that_of_the_base_model(planned):
+    plan = planned.snakemake("-n", f"{REWARDS}/ganrm_kept/sd15_dpo.r1/train.parquet").stdout
+    assert f"output: {REWARDS}/ganrm_kept/sd15/head.safetensors" in plan
+    assert f"{REWARDS}/ganrm_kept/sd15_dpo.r1/head.safetensors" not in plan
+    assert f"output: {REWARDS}/ganrm/sd15/head.safetensors" in plan, "round 1 of sd15_dpo has its own reward"
+
+
+def test_rewards_without_a_head_train_none_and_read_what_they_need(planned):
+    rewards = [f"{REWARDS}/{name}/sd15/eval.parquet" for name in ("random", "pickscore")]
+    jobs = [planned.dry_run(path) for path in rewards]
+    assert [one["assign_rewards"] for one in jobs] == [1, 1]
+    assert ["score_images" in one for one in jobs] == [False, True]
+    assert not any({"train_reward", "encode_images"} & one.keys() for one in jobs)
+    proxies_alone = planned.dry_run(f"{REWARDS}/centroid/sd15/head.safetensors")
+    assert proxies_alone == {"import_images": 1, "encode_images": 1, "train_reward": 1, "total": 3}
+
+
 def test_pilot_scale_is_planned_under_results_pilot(planned):
     done = planned.snakemake("-n", "--config", "scale=pilot", "--", *TARGETS)
     outputs = re.findall(r"^    output: (\S+?),?$", done.stdout, re.MULTILINE)
@@ -103,7 +123,7 @@ def test_targets_are_listed_with_a_sentence_each(planned):
     targets = re.findall(r"^rule (\w+):", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE)
     sheets = {path.stem for path in (REPOSITORY / "config/tables").glob("*.yaml")}
     assert described.keys() == {*targets, *sheets} >= {"all", "directions", "tiny_zoo", *TARGETS}
-    assert all(len(sentence) > 15 and sentence.endswith(".") for sentence in described.values())
+    assert all(len(sentence) > 15 and sentence.endswith((".", "?")) for sentence in described.values())
 
 
 def test_the_snakefile_is_a_table_of_contents():
