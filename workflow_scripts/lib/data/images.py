@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import UserError
 from ..seeds import seed_of
+from .archives import SUFFIXES, fetched, image_files
+
+if TYPE_CHECKING:
+    from ..world.scenes import Scene
 
 Shape = tuple[int, int]
 """Height and width in pixels."""
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,29 @@ def read_dataset(source: dict, count: int, shape: Shape, seed: int, data_folder:
     elif source["kind"] == "folder":
         yield from _folder(Path(source["path"]), count, shape)
     else:
-        yield from _archives([data_folder / source["hub"] / name for name in source["files"]], count, shape)
+        yield from _archives(source, fetched(source, data_folder), count, shape)
 
 
 def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
-    from ..world.preferences import preferred_pair
     from ..world.prompts import draw_scenes
-    from ..world.render import render, to_uint8
+    from ..world.render import to_uint8
 
     for i, scene in enumerate(draw_scenes(source["split"], count, seed, style=source["style"])):
         rng = np.random.default_rng(seed_of("world", seed, source["split"], source["quality"], i))
-        images = preferred_pair(scene, rng) if source["quality"] == "pairs" else [render(scene, rng)]
-        for k, image in enumerate(images):
+        for k, image in enumerate(_pictures(scene, source["quality"], rng)):
             yield Item(i, k, scene.caption(), to_uint8(image))
+
+
+def _pictures(scene: Scene, quality: str, rng: np.random.Generator) -> Sequence[np.ndarray]:
+    """One picture of a scene, or two where a data set holds pairs."""
+    from ..world.preferences import preferred_pair
+    from ..world.quality import CRISP_SHARE, degrade, draw_quality
+    from ..world.render import render
+
+    if quality == "pairs":
+        return preferred_pair(scene, rng)
+    picture = render(scene, rng)
+    return [degrade(picture, draw_quality(rng, CRISP_SHARE), rng) if quality == "mixed" else picture]
 
 
 def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:
@@ -62,19 +75,13 @@ def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:
         yield Item(i, 0, "", open_image(path.read_bytes(), shape, str(path)))
 
 
-def _archives(archives: list[Path], count: int, shape: Shape) -> Iterator[Item]:
+def _archives(source: dict, folder: Path, count: int, shape: Shape) -> Iterator[Item]:
+    options = {name: source[name] for name in ("pattern", "column") if name in source}
+    files = chain.from_iterable(image_files(folder / name, **options) for name in source["files"])
     done = 0
-    for path in archives:
-        if not path.exists():
-            raise UserError(f"{path} is missing; fetch the data set first: see docs/data.md")
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                if done < count and member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                    yield Item(
-                        done, 0, "", open_image(archive.extractfile(member).read(), shape, f"{path}:{member.name}")
-                    )
-                    done += 1
-    _enough(done, count, archives[0].parent)
+    for done, (name, data) in enumerate(islice(files, count), start=1):
+        yield Item(done - 1, 0, "", open_image(data, shape, f"{folder}: {name}"))
+    _enough(done, count, folder)
 
 
 def _enough(found: int, wanted: int, place: Path) -> None:

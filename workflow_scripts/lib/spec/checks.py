@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
 
-PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub")
+PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub", "prompts_table")
 
 
 def check_names(config: Config, problems: Problems) -> None:
     """Every name that a file uses is one that another file defines."""
     _check_model_bases(config, problems)
+    _check_model_parts(config, problems)
     for scale in config.scales.values():
         _check_scale_names(config, scale, problems)
     _check_recipe_names(config, problems)
@@ -41,6 +42,14 @@ def _check_model_bases(config: Config, problems: Problems) -> None:
             problems.check_known(
                 f"model '{name}' names base", entry["base"], pipelines, config.models.where(name, "base")
             )
+
+
+def _check_model_parts(config: Config, problems: Problems) -> None:
+    scorers = [name for name, entry in config.models.data.items() if entry["kind"] == "scorer"]
+    for name, entry in config.models.data.items():
+        for part, other in entry.get("parts", {}).items():
+            others = [one for one in scorers if one != name]
+            problems.check_known(f"model '{name}' names part", other, others, config.models.where(name, "parts", part))
 
 
 def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None:
@@ -108,6 +117,10 @@ def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Prob
             if known and not column.optional and column.name not in scale.metrics:
                 said = f"'{sheet.name}' needs metric '{column.name}', which scale '{scale.name}' lacks"
                 problems.add(f"{said}; add it or mark the column optional", where)
+    if isinstance(sheet, Table):
+        said, where = f"the sheet of '{sheet.name}' shows prompt set", sheet.document.where("sheet", "prompts")
+        for scale in config.scales.values():
+            problems.check_known(said, sheet.sheet_prompts, scale.prompts, where)
     for row in sheet.rows:
         _check_row_names(config, sheet, row, problems)
 
