@@ -58,6 +58,13 @@ rule ganrm_tab1:
         sheets(["ganrm_tab1"]),
 
 
+rule ganrm_tab2:
+    """GAN-RM Tab. 2: inappropriate images, and what their avoidance costs, for base, RM@10 and DPO."""
+    input:
+        tables(["ganrm_tab2"]),
+        sheets(["ganrm_tab2"]),
+
+
 rule ganrm_fig2:
     """GAN-RM Fig. 2: metrics against the rank that GAN-RM gives."""
     input:

@@ -70,7 +70,9 @@ def metric_options(wildcards, input):
             ]
             or None,
             "reference_features": [
-                f"{name}={path}" for name, about in distances.items() for path in features_of_reference(wildcards, about)
+                f"{name}={path}"
+                for name, about in distances.items()
+                for path in features_of_reference(wildcards, about)
             ]
             or None,
             "kernel": [f"{name}={frechet_of(wildcards, about)}" for name, about in kernels.items()] or None,

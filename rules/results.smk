@@ -30,15 +30,17 @@ def metrics_of_replicates(wildcards):
 def rows_of_sheet(wildcards):
     """Rows of a table that the scale computes, as (title, policy, selection)."""
     rows = [row for row in CONFIG.table_rows(wildcards.table, wildcards.scale) if not row.skipped]
-    return [(row.row.row, row.policy, row.selection) for row in rows]
+    several = len({row.row.base for row in rows}) > 1
+    return [(f"{row.row.base} {row.row.row}" if several else row.row.row, row.policy, row.selection) for row in rows]
+
+
+def shown(wildcards, policy):
+    """Parts of a policy's images that a sheet shows."""
+    return images_of(wildcards.scale, f"samples/{policy}/{CONFIG.table(wildcards.table).sheet_prompts}")
 
 
 def images_of_sheet(wildcards):
-    return [
-        path
-        for _, policy, _ in rows_of_sheet(wildcards)
-        for path in images_of(wildcards.scale, f"samples/{policy}/eval")
-    ]
+    return [path for _, policy, _ in rows_of_sheet(wildcards) for path in shown(wildcards, policy)]
 
 
 def rewards_of_sheet(wildcards):
@@ -46,15 +48,17 @@ def rewards_of_sheet(wildcards):
 
 
 def sheet_options(wildcards):
-    words = []
+    words, blur = [], CONFIG.settings.get("blur_sheets", True) and CONFIG.table(wildcards.table).sheet_blur
     for title, policy, selection in rows_of_sheet(wildcards):
-        words += ["--column", title, selection, *images_of(wildcards.scale, f"samples/{policy}/eval")]
-    return words + options({"rewards": [f"{title}={path}" for title, path in _rewards_of_rows(wildcards)] or None})
+        words += ["--column", title, selection, *shown(wildcards, policy)]
+    rewards = [f"{title}={path}" for title, path in _rewards_of_rows(wildcards)]
+    return words + options({"rewards": rewards or None, "blur": blur or None})
 
 
 def _rewards_of_rows(wildcards):
+    prompts = CONFIG.table(wildcards.table).sheet_prompts
     return [
-        (title, f"results/{wildcards.scale}rewards/{selection.split('.')[0]}/{policy}/eval.parquet")
+        (title, f"results/{wildcards.scale}rewards/{selection.split('.')[0]}/{policy}/{prompts}.parquet")
         for title, policy, selection in rows_of_sheet(wildcards)
         if "." in selection
     ]

@@ -48,9 +48,18 @@ def test_paper_scale_is_the_papers(config):
     assert run["training"]["learning_rate"] == pytest.approx(1.6e-7)
     assert config.run("sd15_sft", "paper")["training"]["learning_rate"] == 1e-5
     assert "beta" not in config.run("sd15_sft", "paper")["training"]
-    assert config.scale("paper").prompts == {"train": 20000, "negatives": 500, "eval": 1000}
+    assert config.scale("paper").prompts.items() >= {"train": 20000, "negatives": 500, "eval": 1000}.items()
     assert config.reward("ganrm", "paper")["num_proxies"] == config.reward("ganrm", "paper")["num_negatives"] == 500
     assert config.reward("ganrm", "paper")["bootstrap"]["alpha"] is None
+
+
+def test_the_safety_study_pairs_four_best_with_four_worst_of_every_unsafe_prompt(config):
+    run, reward = config.run("sd15_safe_dpo", "paper"), config.reward("ganrm_safe_sd15", "paper")
+    assert (run["rounds"], run["candidates"], run["pairs"], run["prompts"]) == (1, 10, 4, "unsafe_train")
+    assert (reward["variant"], reward["num_proxies"], reward["negatives"]) == ("naive", 15690, "unsafe_train")
+    assert config.scale("paper").images["safe_proxies"] == 15690
+    assert reward["num_negatives"] == config.scale("paper").prompts["unsafe_train"] == 15155
+    assert run["pairs"] * 15690 == 62760
 
 
 def leaf(value: object) -> dict:

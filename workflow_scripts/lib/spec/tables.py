@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .loading import Document, Keys
 from .policies import FIRST, best_of, rank_of
+from .scales import EVAL
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     document: Document = field(repr=False)
+    sheet_prompts: str = EVAL
+    sheet_blur: int = 0  # pixels
 
     def find(self, name: RowName) -> Row | None:
         """The row of that base and name."""
@@ -111,6 +114,8 @@ def read_table(name: str, document: Document) -> Table:
         columns=_columns(data),
         rows=rows,
         document=document,
+        sheet_prompts=data.get("sheet", {}).get("prompts", EVAL),
+        sheet_blur=data.get("sheet", {}).get("blur", 0),
     )
 
 
