@@ -24,6 +24,7 @@ include: "rules/training.smk"
 include: "rules/metrics.smk"
 include: "rules/results.smk"
 include: "rules/zoo.smk"
+include: "rules/targets.smk"  # one target for each table and figure
 
 
 wildcard_constraints:
@@ -33,7 +34,6 @@ wildcard_constraints:
     collection=rf"images/{NAME}\.\d+x\d+|samples/{POLICY}/{NAME}",
     selection=SELECTION,
     reward=NAME,
-    model=NAME,
     dataset=NAME,
     shape=r"\d+x\d+",
     part=r"\d+",
@@ -42,33 +42,11 @@ wildcard_constraints:
 
 
 rule all:
-    """Everything at the chosen scale (config key `scale`): all tables and figures, with their sheets of images."""
+    """Everything at the chosen scale (config key `scale`): all tables and figures."""
     default_target: True
     input:
-        tables(TABLES),
-        figures(FIGURES),
-        sheets(TABLES),
+        [path for sheet in TITLES for path in files_of(sheet)],
         validities(),
-
-
-rule ganrm_tab1:
-    """GAN-RM Tab. 1: image quality of base, DiffusionDPO, RM@10, SFT and DPO."""
-    input:
-        tables(["ganrm_tab1"]),
-        sheets(["ganrm_tab1"]),
-
-
-rule ganrm_tab2:
-    """GAN-RM Tab. 2: inappropriate images, and what their avoidance costs, for base, RM@10 and DPO."""
-    input:
-        tables(["ganrm_tab2"]),
-        sheets(["ganrm_tab2"]),
-
-
-rule ganrm_fig2:
-    """GAN-RM Fig. 2: metrics against the rank that GAN-RM gives."""
-    input:
-        figures(["ganrm_fig2"]),
 
 
 rule directions:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint
-from workflow_scripts.lib.spec import load_config, parse_policy
+from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
 from workflow_scripts.lib.spec.scales import prefix_of
 
 CONFIG = load_config(settings=config)
 SCALE = prefix_of(CONFIG.settings["scale"])
-TABLES = [name for name in CONFIG.tables]
-FIGURES = [name for name in CONFIG.figures]
+TABLES = list(CONFIG.tables)
+TITLES = {
+    **{name: sheet.title for name, sheet in (CONFIG.tables | CONFIG.figures).items()},
+    **{name: sheet.data["title"] for name, sheet in CONFIG.architectures.items()},
+}
 
 os.environ.setdefault("HF_HUB_CACHE", CONFIG.settings["models_folder"])
 if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has torch and diffusers imported
@@ -119,24 +122,16 @@ def sheet_identity(scale, name):
 # ---- targets
 
 
-def tables(names):
-    """Tables at the chosen scale, in three formats."""
-    return [f"results/{SCALE}tables/{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")]
-
-
-def figures(names):
-    """Figures at the chosen scale, in two formats."""
-    return [f"results/{SCALE}figures/{name}.{suffix}" for name in names for suffix in ("pdf", "png")]
-
-
-def sheets(names):
-    """Sheets of images of tables at the chosen scale."""
-    return [f"results/{SCALE}sheets/{name}.png" for name in names]
+def files_of(sheet):
+    """A table in three formats, or a figure in its own, at the chosen scale."""
+    if sheet in CONFIG.tables | CONFIG.architectures:
+        return [f"results/{SCALE}tables/{sheet}.{suffix}" for suffix in ("csv", "md", "tex")]
+    return [f"results/{SCALE}figures/{sheet}.{suffix}" for suffix in ("pdf", "png")]
 
 
 def validities():
     """Checks of every reward that a figure ranks by, at the chosen scale."""
-    ranked = {(figure.reward, figure.policy) for figure in CONFIG.figures.values()}
+    ranked = {(figure.reward, figure.policy) for figure in CONFIG.figures_of(RankFigure).values()}
     return [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in sorted(ranked)]
 
 

@@ -3,7 +3,9 @@
 
 localrules:
     make_table,
+    check_architecture,
     plot_ranks,
+    draw_pipeline,
     make_sheet,
     summarize_directions,
 
@@ -27,45 +29,52 @@ def metrics_of_replicates(wildcards):
     return [path for one in replicates for path in metrics_files(wildcards.scale, wildcards.table, one)]
 
 
-def rows_of_sheet(wildcards):
-    """Rows of a table that the scale computes, as (title, policy, selection)."""
-    rows = [row for row in CONFIG.table_rows(wildcards.table, wildcards.scale) if not row.skipped]
-    several = len({row.row.base for row in rows}) > 1
-    return [(f"{row.row.base} {row.row.row}" if several else row.row.row, row.policy, row.selection) for row in rows]
+def blocks_shown(wildcards):
+    """Columns of each block of an image grid that the scale has, with the collection that each shows."""
+    for block in CONFIG.figure(wildcards.figure).blocks:
+        prompt_set = block.prompt_set(CONFIG.scale(wildcards.scale))
+        for row in CONFIG.columns_shown(block, wildcards.scale):
+            yield block, row, prompt_set, f"samples/{row.policy}/{prompt_set}"
 
 
-def shown(wildcards, policy):
-    """Parts of a policy's images that a sheet shows."""
-    return images_of(wildcards.scale, f"samples/{policy}/{CONFIG.table(wildcards.table).sheet_prompts}")
+def images_of_grid(wildcards):
+    return [path for *_, collection in blocks_shown(wildcards) for path in images_of(wildcards.scale, collection)]
 
 
-def images_of_sheet(wildcards):
-    return [path for _, policy, _ in rows_of_sheet(wildcards) for path in shown(wildcards, policy)]
+def ranking_of(wildcards, row, prompt_set):
+    """The file of rewards by which a column selects; nothing for first samples."""
+    reward = f"results/{wildcards.scale}rewards/{row.row.reward}/{row.policy}/{prompt_set}.parquet"
+    return [reward] if row.row.reward else []
 
 
-def rewards_of_sheet(wildcards):
-    return [path for _, path in _rewards_of_rows(wildcards)]
+def rewards_of_grid(wildcards):
+    return [path for _, row, prompts, _ in blocks_shown(wildcards) for path in ranking_of(wildcards, row, prompts)]
 
 
-def sheet_options(wildcards):
-    words, blur = [], CONFIG.settings.get("blur_sheets", True) and CONFIG.table(wildcards.table).sheet_blur
-    for title, policy, selection in rows_of_sheet(wildcards):
-        words += ["--column", title, selection, *shown(wildcards, policy)]
-    rewards = [f"{title}={path}" for title, path in _rewards_of_rows(wildcards)]
-    return words + options({"rewards": rewards or None, "blur": blur or None})
+def grid_options(wildcards):
+    words = []
+    for block, row, prompt_set, collection in blocks_shown(wildcards):
+        words += ["--column", block.base, block.show, row.row.row, row.selection]
+        words += [*(ranking_of(wildcards, row, prompt_set) or ["-"]), *images_of(wildcards.scale, collection)]
+    blur = CONFIG.settings.get("blur_sheets", True) and CONFIG.figure(wildcards.figure).blur
+    return words + options({"blur": blur or None})
 
 
-def _rewards_of_rows(wildcards):
-    prompts = CONFIG.table(wildcards.table).sheet_prompts
-    return [
-        (title, f"results/{wildcards.scale}rewards/{selection.split('.')[0]}/{policy}/{prompts}.parquet")
-        for title, policy, selection in rows_of_sheet(wildcards)
-        if "." in selection
-    ]
+def names_of(kind):
+    """Wildcard pattern of the figures of one kind."""
+    return "|".join(CONFIG.figures_of(kind)) or "none"
+
+
+def run_drawn(wildcards):
+    return CONFIG.figure(wildcards.figure).run
 
 
 def identity_of_table(wildcards):
     return sheet_identity(wildcards.scale, wildcards.table)
+
+
+def identity_of_architecture(wildcards):
+    return fingerprint(table=CONFIG.architectures[wildcards.table].data)
 
 
 def identity_of_figure(wildcards):
@@ -91,6 +100,8 @@ rule make_table:
         tex="results/{scale}tables/{table}.tex",
     log:
         "results/{scale}logs/make_table/{table}.log",
+    wildcard_constraints:
+        table="|".join(CONFIG.tables),
     conda:
         "../envs/analysis.yaml"
     params:
@@ -100,6 +111,30 @@ rule make_table:
     shell:
         "python -m workflow_scripts.make_table --table {wildcards.table} --scale {params.scale} --metrics {input} "
         "--out {output} > {log} 2>&1"
+
+
+rule check_architecture:
+    """A table of the layers of a network, made from the network itself; fails where the code departs from the paper."""
+    output:
+        csv=report(
+            "results/{scale}tables/{table}.csv",
+            caption="../docs/captions/architecture.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+        md="results/{scale}tables/{table}.md",
+        tex="results/{scale}tables/{table}.tex",
+    log:
+        "results/{scale}logs/check_architecture/{table}.log",
+    wildcard_constraints:
+        table="|".join(CONFIG.architectures),
+    conda:
+        "../envs/diffusion.yaml"
+    params:
+        table=identity_of_architecture,
+        code=code_of("check_architecture"),
+    shell:
+        "python -m workflow_scripts.check_architecture --table {wildcards.table} --out {output} > {log} 2>&1"
 
 
 rule plot_ranks:
@@ -116,6 +151,8 @@ rule plot_ranks:
         ),
     log:
         "results/{scale}logs/plot_ranks/{figure}.log",
+    wildcard_constraints:
+        figure=names_of(RankFigure),
     conda:
         "../envs/analysis.yaml"
     params:
@@ -127,24 +164,54 @@ rule plot_ranks:
         "--out {output} > {log} 2>&1"
 
 
-rule make_sheet:
-    """Images of every row of a table for the same prompts and seeds."""
+rule draw_pipeline:
+    """The steps of a round, drawn from the graph of these rules (Fig. 1 of GAN-RM)."""
     input:
-        images=images_of_sheet,
-        rewards=rewards_of_sheet,
+        "Snakefile",
+        sorted(Path("rules").glob("*.smk")),
     output:
+        "results/{scale}figures/{figure}.pdf",
         report(
-            "results/{scale}sheets/{table}.png",
-            caption="../docs/captions/sheet.rst",
-            category="Images",
-            labels={"table": "{table}"},
+            "results/{scale}figures/{figure}.png",
+            caption="../docs/captions/pipeline.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
         ),
     log:
-        "results/{scale}logs/make_sheet/{table}.log",
+        "results/{scale}logs/draw_pipeline/{figure}.log",
+    wildcard_constraints:
+        figure=names_of(Diagram),
     conda:
         "../envs/analysis.yaml"
     params:
-        options=sheet_options,
+        run=run_drawn,
+        code=code_of("draw_pipeline"),
+    shell:
+        "python -m workflow_scripts.draw_pipeline --target results/{wildcards.scale}policies/{params.run}.r1/policy.json "
+        "--next-round results/{wildcards.scale}policies/{params.run}.r2/policy.json --out {output} > {log} 2>&1"
+
+
+rule make_sheet:
+    """Images of several policies for the same prompts and seeds."""
+    input:
+        images=images_of_grid,
+        rewards=rewards_of_grid,
+    output:
+        "results/{scale}figures/{figure}.pdf",
+        report(
+            "results/{scale}figures/{figure}.png",
+            caption="../docs/captions/sheet.rst",
+            category="Images",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "results/{scale}logs/make_sheet/{figure}.log",
+    wildcard_constraints:
+        figure=names_of(ImageGrid),
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        options=grid_options,
         code=code_of("make_sheet"),
     shell:
         "python -m workflow_scripts.make_sheet {params.options:q} --out {output} > {log} 2>&1"

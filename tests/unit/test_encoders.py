@@ -10,6 +10,7 @@ from torch.nn.functional import layer_norm, softmax
 
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.rewards.encoders import (
+    CLIPImageEmbeddings,
     CLIPVisionTokens,
     TinyFeatures,
     encode_part,
@@ -51,6 +52,18 @@ def clip_vision_by_hand(weights: dict[str, torch.Tensor], pixels: torch.Tensor) 
         y = linear(f"{name}.mlp.fc1", norm(f"{name}.layer_norm2", x))
         x = x + linear(f"{name}.mlp.fc2", y * torch.sigmoid(1.702 * y))
     return x
+
+
+def test_embeddings_are_the_projected_pooled_token(clip_folder):
+    from transformers import CLIPModel
+
+    encoder, images = CLIPImageEmbeddings(clip_folder), pictures(3)
+    clip = CLIPModel.from_pretrained(clip_folder, dtype=torch.float32)
+    tokens = clip_vision_by_hand(clip.vision_model.state_dict(), encoder.preprocess(images))
+    weights = {name: value.double() for name, value in clip.state_dict().items()}
+    norm = [weights[f"vision_model.post_layernorm.{name}"] for name in ("weight", "bias")]
+    expected = layer_norm(tokens[:, 0], (32,), *norm) @ weights["visual_projection.weight"].T
+    torch.testing.assert_close(encoder.encode(images)["features"].double(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_features_are_cls_and_mean_of_all_tokens_before_the_last_norm(clip_folder):
@@ -178,7 +191,8 @@ def test_loading_by_registry_entry(clip_folder):
     assert load_encoder(entry).encode(pictures(1))["features"].shape == (1, 64)
     assert load_scorer(entry | {"class": "PickScore", "processor": {"path": str(clip_folder)}}).metric == "pickscore"
     with pytest.raises(
-        UserError, match="class 'DINO' is not one of: CLIPVisionTokens, TinyFeatures, InceptionFeatures"
+        UserError,
+        match="class 'DINO' is not one of: CLIPVisionTokens, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures",
     ):
         load_encoder(entry | {"class": "DINO"})
     with pytest.raises(UserError, match="bfloat16.*cpu.*float32"):

@@ -71,7 +71,8 @@ MISTAKES = {
         "    reward: ganrm\n",
         "    reward: ganmr\n",
         "reward: ganmr",
-        "run 'ganrm' names reward 'ganmr'; known: ganrm, ganrm_safe_sd15. Did you mean 'ganrm'?",
+        "run 'ganrm' names reward 'ganmr'; known: ganrm, ",
+        "Did you mean 'ganrm'?",
     ),
     "unknown encoder": (
         RUNS,
@@ -85,7 +86,7 @@ MISTAKES = {
         "parent: ganrm\n",
         "parent: ganr\n",
         "parent: ganr",
-        "run 'sd15_sft' names parent 'ganr'; known: ganrm, sd15_sft, sd15_dpo, sd15_safe_dpo, sd15_diffusiondpo. "
+        "run 'sd15_sft' names parent 'ganr'; known: ganrm, sd15_sft, sd15_dpo, sd15_safe_dpo, sd15_diffusiondpo, ",
         "Did you mean 'ganrm'?",
     ),
     "parent cycle": (
@@ -167,7 +168,7 @@ MISTAKES = {
         "candidates: {value: 10",
         "candidates: {value: 12",
         "candidates:",
-        "run 'sd15_sft' chooses from K = 12 candidates, but scale 'tiny' has 10 samples per prompt",
+        "run 'sd15_sft' chooses from K = 12 candidates, but scale 'paper' has 10 samples per prompt",
     ),
     "K beyond the pool, table": (
         TAB1,
@@ -391,8 +392,8 @@ def test_unknown_names_asked_of_the_config_are_named(config):
         (lambda: config.model("world", "paper"), "scale 'paper' has no model role 'world'; known: sd15,"),
         (lambda: config.dataset("preferences", "paper"), "scale 'paper' has no data role 'preferences'"),
         (
-            lambda: config.table("ganrm_tab11"),
-            r"unknown table 'ganrm_tab11'; known: ganrm_tab1, .* Did you mean 'ganrm_tab1'\?",
+            lambda: config.table("ganrm_tabel1"),
+            r"unknown table 'ganrm_tabel1'; known: ganrm_tab1, .*Did you mean 'ganrm_tab1'\?",
         ),
     ):
         with pytest.raises(UserError, match=says):

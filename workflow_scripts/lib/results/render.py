@@ -146,6 +146,22 @@ def latex(rows: "pd.DataFrame", title: str, caption: str) -> str:
     )
 
 
+def plain_markdown(rows: "pd.DataFrame", name: str, title: str, caption: str) -> str:
+    """Any table as a Markdown document, cell by cell."""
+    body = ([str(cell) for cell in row] for row in rows.itertuples(index=False))
+    return "\n".join([f"# {title}", "", caption, "", *markdown_table(list(rows), body), ""])
+
+
+def plain_latex(rows: "pd.DataFrame", name: str, title: str, caption: str) -> str:
+    """Any table in LaTeX (package booktabs), cell by cell."""
+    body = "".join(_latex_line([_tex(str(cell)) for cell in row]) for row in rows.itertuples(index=False))
+    return (
+        f"\\begin{{table}}\n\\centering\n\\caption{{{_tex(title)}. {_tex(caption)}}}\n\\label{{tab:{name}}}\n"
+        f"\\begin{{tabular}}{{{'l' * rows.shape[1]}}}\n\\toprule\n{_latex_line(map(_tex, rows))}\\midrule\n"
+        f"{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    )
+
+
 def terminal(rows: "pd.DataFrame", width: int = 110, bold: bool = False) -> str:
     """Text for a terminal: titles wrapped, values and marks aligned, the best in bold or, without `bold`, starred."""
     table = grid(rows)

@@ -5,6 +5,8 @@ snakemake.
 """
 
 from .config import Config, load_config
+from .grids import ImageGrid
 from .policies import Policy, parse_policy
+from .tables import Diagram, RankFigure
 
-__all__ = ["Config", "Policy", "load_config", "parse_policy"]
+__all__ = ["Config", "Diagram", "ImageGrid", "Policy", "RankFigure", "load_config", "parse_policy"]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .grids import ImageGrid
 from .leaves import leaves
 from .problems import Problems
 from .runs import SELECTION, misplaced_keys, missing_keys
 from .scales import Scale
-from .tables import RankFigure, Row, Table
+from .tables import Diagram, Row, Table
 from .validation import Schemas
 
 if TYPE_CHECKING:
-    from .config import Config
+    from .config import Config, Figure
 
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
@@ -108,7 +109,7 @@ def _roles(config: Config, kind: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Problems) -> None:
+def _check_sheet_names(config: Config, sheet: Table | Figure, problems: Problems) -> None:
     metrics = dict.fromkeys(metric for scale in config.scales.values() for metric in scale.metrics)
     for index, column in enumerate(sheet.columns):
         where = sheet.document.where("columns", index)
@@ -117,15 +118,17 @@ def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Prob
             if known and not column.optional and column.name not in scale.metrics:
                 said = f"'{sheet.name}' needs metric '{column.name}', which scale '{scale.name}' lacks"
                 problems.add(f"{said}; add it or mark the column optional", where)
-    if isinstance(sheet, Table):
-        said, where = f"the sheet of '{sheet.name}' shows prompt set", sheet.document.where("sheet", "prompts")
-        for scale in config.scales.values():
-            problems.check_known(said, sheet.sheet_prompts, scale.prompts, where)
     for row in sheet.rows:
         _check_row_names(config, sheet, row, problems)
+    prompt_sets = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
+    if isinstance(sheet, Diagram):
+        runs = config.recipes["run"].concrete()
+        problems.check_known(f"'{sheet.name}' draws run", sheet.run, runs, sheet.document.where("run"))
+    for block in sheet.blocks if isinstance(sheet, ImageGrid) else ():
+        problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
 
 
-def _check_row_names(config: Config, sheet: Table | RankFigure, row: Row, problems: Problems) -> None:
+def _check_row_names(config: Config, sheet: Table | Figure, row: Row, problems: Problems) -> None:
     said = f"row '{row.row}' of '{sheet.name}'"
     policies = dict.fromkeys([*_roles(config, "pipeline"), *config.recipes["run"].concrete()])
     problems.check_known(f"{said} names policy", row.policy, policies, row.lines["policy"])

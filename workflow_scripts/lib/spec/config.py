@@ -6,11 +6,12 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import UserError
 from .checks import check_names, check_recipes
 from .counts import check_counts
+from .grids import Block, ImageGrid, read_grid
 from .leaves import lift, plain
 from .ledger import LedgerRow, ledger_rows
 from .loading import Document, load_document
@@ -18,10 +19,18 @@ from .policies import Policy, parse_policy
 from .problems import Problems, unknown
 from .runs import SELECTION, Recipes
 from .scales import Scale, read_scale, scale_of
-from .tables import PlannedRow, RankFigure, Row, Table, read_figure, read_table
+from .tables import Diagram, PlannedRow, RankFigure, Row, Table, read_diagram, read_figure, read_table
 from .validation import Schemas
 
-FIGURE_KINDS = {"rank_figure": "figures"}
+FIGURES = {
+    "rank_figure": ("figures", read_figure),
+    "image_grid": ("grids", read_grid),
+    "diagram": ("diagrams", read_diagram),
+}
+"""Schema and reader of each kind of figure."""
+ARCHITECTURE = "architecture"
+Figure = RankFigure | ImageGrid | Diagram
+F = TypeVar("F", RankFigure, ImageGrid, Diagram)
 Pool = tuple[str, str]
 """A policy of replicate 0 and a prompt set: images that some step takes the first K samples of."""
 
@@ -36,7 +45,8 @@ class Config:
     recipes: dict[str, Recipes]
     scales: dict[str, Scale]
     tables: dict[str, Table]
-    figures: dict[str, RankFigure]
+    figures: dict[str, Figure]
+    architectures: dict[str, Document]
     _resolved: dict[tuple[str, str, str], dict] = field(default_factory=dict, repr=False)
     _pools: dict[str, dict[Pool, int]] = field(default_factory=dict, repr=False)
 
@@ -112,7 +122,7 @@ class Config:
         """A table by name (its file's)."""
         return _lookup("unknown table", self.tables, name)
 
-    def figure(self, name: str) -> RankFigure:
+    def figure(self, name: str) -> Figure:
         """A figure by name (its file's)."""
         return _lookup("unknown figure", self.figures, name)
 
@@ -177,6 +187,18 @@ class Config:
             for row in self.table_rows(sheet, scale):
                 for prompt_set in self.table_prompt_sets(sheet, scale) if not row.skipped else ():
                     yield (row.policy, prompt_set), row.row.candidates
+        for grid in self.figures_of(ImageGrid).values():
+            for block in grid.blocks:
+                for row in self.columns_shown(block, scale):
+                    yield (row.policy, block.prompt_set(self.scale(scale))), row.row.candidates
+
+    def figures_of(self, kind: type[F]) -> dict[str, F]:
+        """The figures of one class (RankFigure, ImageGrid, Diagram) by name."""
+        return {name: figure for name, figure in self.figures.items() if isinstance(figure, kind)}
+
+    def columns_shown(self, block: Block, scale: str) -> list[PlannedRow]:
+        """Columns of a block of images that a scale has."""
+        return [row for row in (self._plan(one, scale, 0) for one in block.rows) if not row.skipped]
 
     def ledger(self, scale: str) -> list[LedgerRow]:
         """Every number of a scale with its provenance: counts, sampling of its models, rewards, runs."""
@@ -192,7 +214,7 @@ class Config:
         for name in self.runs(scale.name):
             yield from ledger_rows(f"run {name}", self.resolved("run", name, scale.name))
 
-    def _sheet(self, name: str) -> Table | RankFigure:
+    def _sheet(self, name: str) -> Table | Figure:
         return _lookup("unknown table or figure", {**self.tables, **self.figures}, name)
 
     def _plan(self, row: Row, scale: str, replicate: int) -> PlannedRow:
@@ -228,7 +250,8 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
     def checked(schema: str, path: Path) -> Document:
         document = load_document(path)
         kind = document.data.get("kind") if schema == "tables" and isinstance(document.data, dict) else None
-        schemas.check(FIGURE_KINDS.get(kind, schema), document, problems)
+        named = {ARCHITECTURE: "architectures"} | {figure: schema for figure, (schema, _) in FIGURES.items()}
+        schemas.check(named.get(kind, schema), document, problems)
         return document
 
     own = load_document(root / "config.yaml")
@@ -247,8 +270,13 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
     for kind in recipes.values():
         kind.link(problems)
     problems.raise_if_any()
-    figures = {name: read_figure(name, sheet) for name, sheet in sheets.items() if sheet.data["kind"] in FIGURE_KINDS}
-    tables = {name: read_table(name, sheet) for name, sheet in sheets.items() if name not in figures}
+    figures = {
+        name: FIGURES[sheet.data["kind"]][1](name, sheet)
+        for name, sheet in sheets.items()
+        if sheet.data["kind"] in FIGURES
+    }
+    architectures = {name: sheet for name, sheet in sheets.items() if sheet.data["kind"] == ARCHITECTURE}
+    tables = {name: read_table(name, sheet) for name, sheet in sheets.items() if name not in figures | architectures}
     return Config(
         own.data,
         models,
@@ -257,6 +285,7 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
         {name: read_scale(name, document) for name, document in scales.items()},
         tables,
         figures,
+        architectures,
     )
 
 

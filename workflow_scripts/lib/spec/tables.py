@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from .loading import Document, Keys
 from .policies import FIRST, best_of, rank_of
-from .scales import EVAL
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,6 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     document: Document = field(repr=False)
-    sheet_prompts: str = EVAL
-    sheet_blur: int = 0  # pixels
 
     def find(self, name: RowName) -> Row | None:
         """The row of that base and name."""
@@ -78,6 +75,19 @@ class RankFigure:
     columns: list[Column]
     rows: list[Row]
     document: Document = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A figure of the steps of a run's round; it has neither metrics nor images."""
+
+    name: str
+    title: str
+    caption: str
+    run: str
+    document: Document = field(repr=False)
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class Expectation:
 def read_table(name: str, document: Document) -> Table:
     """A validated document as a Table."""
     data = document.data
-    rows = [_row(entry, document, ("rows", index)) for index, entry in enumerate(data["rows"])]
+    rows = [read_row(entry, document, ("rows", index)) for index, entry in enumerate(data["rows"])]
     return Table(
         name,
         title=data["title"],
@@ -114,8 +124,6 @@ def read_table(name: str, document: Document) -> Table:
         columns=_columns(data),
         rows=rows,
         document=document,
-        sheet_prompts=data.get("sheet", {}).get("prompts", EVAL),
-        sheet_blur=data.get("sheet", {}).get("blur", 0),
     )
 
 
@@ -124,9 +132,14 @@ def read_figure(name: str, document: Document) -> RankFigure:
     data = document.data
     rows = [_ranked_row(document, rank) for rank in range(1, data["ranks_of"] + 1)]
     lines = [{**line, "base": "lines", "row": line["title"]} for line in data.get("lines", [])]
-    rows += [_row(line, document, ("lines", index)) for index, line in enumerate(lines)]
+    rows += [read_row(line, document, ("lines", index)) for index, line in enumerate(lines)]
     about = {key: data[key] for key in ("title", "caption", "policy", "reward", "ranks_of")}
     return RankFigure(name, round=data.get("round"), columns=_columns(data), rows=rows, document=document, **about)
+
+
+def read_diagram(name: str, document: Document) -> Diagram:
+    """A validated document as a Diagram."""
+    return Diagram(name, *(document.data[key] for key in ("title", "caption", "run")), document)
 
 
 def _columns(data: dict) -> list[Column]:
@@ -139,7 +152,8 @@ def _column(tolerance: dict | None = None, **about) -> Column:
     return Column(**about, tolerance=tolerance["value"], tolerance_basis=tolerance["basis"])
 
 
-def _row(entry: dict, document: Document, keys: Keys) -> Row:
+def read_row(entry: dict, document: Document, keys: Keys) -> Row:
+    """The row that stands under `keys` of a document."""
     selection = entry.get("selection", FIRST)
     chosen = isinstance(selection, dict)
     parts = ["policy", "round", "expect", *(f"paper.{column}" for column in entry.get("paper", {}))]
