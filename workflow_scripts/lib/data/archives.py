@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-NamedBytes = tuple[str, bytes]
-"""A file's name within its archive, and its content."""
+ImageFile = tuple[str, Callable[[], bytes]]
+"""A file's name within its archive, and what reads it; only before the next file is asked for."""
 
 
 def fetched(source: dict, data_folder: Path) -> Path:
@@ -20,7 +21,7 @@ def fetched(source: dict, data_folder: Path) -> Path:
     return data_folder / source.get("hub", source.get("folder"))
 
 
-def image_files(path: Path, pattern: str = "*", column: str = "image") -> Iterator[NamedBytes]:
+def image_files(path: Path, pattern: str = "*", column: str = "image") -> Iterator[ImageFile]:
     """Images of one archive in their order there, those whose file name (without folders) matches a pattern.
 
     `column` is the Parquet column that holds {bytes, path}. UserError when the archive is missing or unreadable.
@@ -43,21 +44,21 @@ def image_files(path: Path, pattern: str = "*", column: str = "image") -> Iterat
         raise UserError(f"{path} cannot be read ({error}); fetch it again") from error
 
 
-def _of_tar(path: Path, wanted) -> Iterator[NamedBytes]:
+def _of_tar(path: Path, wanted) -> Iterator[ImageFile]:
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
             if member.isfile() and wanted(member.name):
-                yield member.name, archive.extractfile(member).read()
+                yield member.name, archive.extractfile(member).read
 
 
-def _of_zip(path: Path, wanted) -> Iterator[NamedBytes]:
+def _of_zip(path: Path, wanted) -> Iterator[ImageFile]:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if wanted(name):
-                yield name, archive.read(name)
+                yield name, partial(archive.read, name)
 
 
-def _of_parquet(path: Path, wanted, column: str) -> Iterator[NamedBytes]:
+def _of_parquet(path: Path, wanted, column: str) -> Iterator[ImageFile]:
     from pyarrow import ArrowInvalid
     from pyarrow.parquet import ParquetFile
 
@@ -72,4 +73,4 @@ def _of_parquet(path: Path, wanted, column: str) -> Iterator[NamedBytes]:
             if image["path"] is None:
                 raise UserError(f"images in column '{column}' of {path} have no names to choose by")
             if wanted(image["path"]):
-                yield image["path"], image["bytes"]
+                yield image["path"], partial(image.get, "bytes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -12,7 +13,8 @@ import numpy as np
 
 from ..errors import UserError
 from ..seeds import seed_of
-from .archives import SUFFIXES, fetched, image_files
+from .archives import SUFFIXES, ImageFile, fetched, image_files
+from .prompts import has_words, read_lines, strip_flags
 
 if TYPE_CHECKING:
     from ..world.scenes import Scene
@@ -32,20 +34,31 @@ class Item:
 
 
 def read_dataset(source: dict, count: int, shape: Shape, seed: int, data_folder: Path) -> Iterator[Item]:
-    """`count` images (or pairs) of a data set in a shape; UserError if there are fewer or one is damaged."""
+    """`count` images (or pairs) of a data set in a shape; UserError if there are fewer or one is damaged.
+
+    With `containing` only images are taken whose caption holds one of these words.
+    """
     if source["kind"] == "world":
         yield from _world(source, count, seed)
     elif source["kind"] == "folder":
         yield from _folder(Path(source["path"]), count, shape)
     else:
-        yield from _archives(source, fetched(source, data_folder), count, shape)
+        yield from _archives(source, count, shape, fetched(source, data_folder))
 
 
 def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
     from ..world.prompts import draw_scenes
     from ..world.render import to_uint8
 
-    for i, scene in enumerate(draw_scenes(source["split"], count, seed, style=source["style"])):
+    words = source.get("containing", [])
+    scenes = draw_scenes(
+        source["split"],
+        count,
+        seed,
+        style=source["style"],
+        wanted=lambda scene: has_words(scene.caption(), words),
+    )
+    for i, scene in enumerate(scenes):
         rng = np.random.default_rng(seed_of("world", seed, source["split"], source["quality"], i))
         for k, image in enumerate(_pictures(scene, source["quality"], rng)):
             yield Item(i, k, scene.caption(), to_uint8(image))
@@ -75,13 +88,36 @@ def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:
         yield Item(i, 0, "", open_image(path.read_bytes(), shape, str(path)))
 
 
-def _archives(source: dict, folder: Path, count: int, shape: Shape) -> Iterator[Item]:
-    options = {name: source[name] for name in ("pattern", "column") if name in source}
-    files = chain.from_iterable(image_files(folder / name, **options) for name in source["files"])
+def _archives(source: dict, count: int, shape: Shape, folder: Path) -> Iterator[Item]:
+    """Images of archives, in their order, with their captions where the source has some."""
+    captions = _captions(source, folder) if "captions" in source else None
+    found = ((name, read) for name, read in _files(source, folder) if captions is None or Path(name).stem in captions)
     done = 0
-    for done, (name, data) in enumerate(islice(files, count), start=1):
-        yield Item(done - 1, 0, "", open_image(data, shape, f"{folder}: {name}"))
+    for done, (name, read) in enumerate(islice(found, count), start=1):
+        prompt = "" if captions is None else captions[Path(name).stem]
+        yield Item(done - 1, 0, prompt, open_image(read(), shape, f"{folder}: {name}"))
     _enough(done, count, folder)
+
+
+def _files(source: dict, folder: Path) -> Iterator[ImageFile]:
+    options = {name: source[name] for name in ("pattern", "column") if name in source}
+    return chain.from_iterable(image_files(folder / name, **options) for name in source["files"])
+
+
+def _captions(source: dict, folder: Path) -> dict[str, str]:
+    """Caption of each image of the archives by its name without folder and suffix, of those that `containing` allows.
+
+    The annotations are those of millions of images, so only what the archives hold is kept.
+    """
+    names = {Path(name).stem for name, _ in _files(source, folder)}
+    about, words, captions = source["captions"], source.get("containing", []), {}
+    for line in read_lines(folder / about["file"]):
+        annotation = json.loads(line)
+        if (name := Path(annotation[about["image_field"]]).stem) in names:
+            caption = strip_flags(annotation[about["prompt_field"]])
+            if caption and has_words(caption, words):
+                captions[name] = caption
+    return captions
 
 
 def _enough(found: int, wanted: int, place: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,14 +28,23 @@ def strip_flags(prompt: str) -> str:
     return " ".join(LINKS.sub(" ", FLAGS.sub("", prompt)).split())
 
 
+def has_words(text: str, words: Sequence[str]) -> bool:
+    """Whether a text holds one of these words (or phrases), whatever their case; always, when there are none."""
+    return not words or any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in words)
+
+
 def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_folder: Path) -> pd.DataFrame:
-    """`count` different prompts of a set, in an order drawn by `seed`; UserError when the source has fewer."""
+    """`count` different prompts of a set, in an order drawn by `seed`; UserError when the source has fewer.
+
+    A set that the source does not name is a draw of another length from the set before the `_`: `train_triple` begins
+    as `train` does.
+    """
     import pandas as pd
 
     if source["kind"] == "world_prompts":
-        from ..world.prompts import draw_scenes
+        from ..world.prompts import SPLITS, draw_scenes
 
-        split = source.get("splits", {}).get(prompt_set, prompt_set)
+        split = source.get("splits", {}).get(prompt_set) or _family(prompt_set, SPLITS)
         prompts = [scene.caption() for scene in draw_scenes(split, count, seed, source.get("unsafe", False))]
     else:
         prompts = _shuffled(list(dict.fromkeys(_read(source, prompt_set, data_folder))), prompt_set, count, seed)
@@ -50,18 +59,23 @@ def _shuffled(prompts: list[str], prompt_set: str, count: int, seed: int) -> lis
         )
     # Ordered by a hash of the text: train and negatives of one source take disjoint ends of the same order.
     ordered = sorted(prompts, key=lambda prompt: seed_of("prompts", seed, prompt))
-    return ordered[-count:] if prompt_set == "negatives" else ordered[:count]
+    return ordered[: -count - 1 : -1] if _family(prompt_set, ["negatives"]) == "negatives" else ordered[:count]
+
+
+def _family(prompt_set: str, known: Collection[str]) -> str:
+    """The set itself if it is known, else what stands before its first `_`."""
+    return prompt_set if prompt_set in known else prompt_set.partition("_")[0]
 
 
 def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
     if source["kind"] == "prompts_file":
-        path = Path(source["paths"][prompt_set])
-        lines = _lines(path)
+        path = Path(_file_of(source, "paths", prompt_set))
+        lines = read_lines(path)
     elif source["kind"] == "prompts_table":
-        lines = _rows(fetched(source, data_folder) / source["annotations"][prompt_set], source)
+        lines = _rows(fetched(source, data_folder) / _file_of(source, "annotations", prompt_set), source)
     else:
-        path = data_folder / source["hub"] / source["annotations"][prompt_set]
-        lines = (json.loads(line)[source["prompt_field"]] for line in _lines(path))
+        path = data_folder / source["hub"] / _file_of(source, "annotations", prompt_set)
+        lines = (json.loads(line)[source["prompt_field"]] for line in read_lines(path))
     for line in lines:
         prompt = strip_flags(line) if source.get("strip_flags") else " ".join(line.split())
         if prompt:
@@ -83,7 +97,15 @@ def _rows(path: Path, source: dict) -> Iterator[str]:
     yield from table[source["prompt_field"]].dropna()
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _file_of(source: dict, key: str, prompt_set: str) -> str:
+    files = source[key]
+    if (family := _family(prompt_set, files)) not in files:
+        raise UserError(f"{source['name']} names no file for prompt set {prompt_set!r} under `{key}`; add it")
+    return files[family]
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Lines of a text file, or of all files in a .tgz; UserError when it is missing."""
     if not path.exists():
         raise UserError(f"{path} is missing; put one prompt a line into it, or fetch the data set: see docs/data.md")
     if path.suffix == ".tgz":

@@ -37,11 +37,11 @@ def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> En
 
     Scorers have their own `scorers.load_scorer`, so that an edit there does not make features stale.
     """
+    from .clip import CLIPTokensWithText
     from .inception import InceptionFeatures
 
-    classes = {
-        found.__name__: found for found in (CLIPVisionTokens, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures)
-    }
+    known = (CLIPVisionTokens, CLIPTokensWithText, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures)
+    classes = {found.__name__: found for found in known}
     return build_encoder(classes, entry, device, dtype)
 
 

@@ -55,6 +55,7 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     document: Document = field(repr=False)
+    validity: bool = False
 
     def find(self, name: RowName) -> Row | None:
         """The row of that base and name."""
@@ -121,6 +122,7 @@ def read_table(name: str, document: Document) -> Table:
         caption=data["caption"],
         base_row=data.get("base_row"),
         side_by_side=data.get("side_by_side", False),
+        validity=data.get("validity", False),
         columns=_columns(data),
         rows=rows,
         document=document,
