@@ -26,6 +26,8 @@ def planned(tmp_path_factory) -> Study:
     ("target", "expected"),
     [
         ("ganrm_tab1", {"make_table": 1, "make_sheet": None, "train_sft": 1, "train_dpo": 4, "compute_metrics": 6}),
+        ("ganrm_tab2", {"make_table": 1, "train_reward": 1, "train_dpo": 1, "compute_metrics": 6}),
+        ("ganrm_fig4", {"make_sheet": 1, "train_reward": 1, "train_dpo": 1, "compute_metrics": None}),
         ("ganrm_fig3", {"make_sheet": 1, "train_sft": 1, "train_dpo": 4, "compute_metrics": None}),
         ("ganrm_tab4", {"make_table": 1, "train_reward": 4, "sample_images": 5, "compute_metrics": 4}),
         ("ganrm_tab6", {"check_architecture": 1, "total": 2}),
@@ -49,7 +51,7 @@ def planned(tmp_path_factory) -> Study:
         ),
         ("directions", {"summarize_directions": 5, "train_sft": 15, "train_dpo": 24, "compute_metrics": 66}),
     ],
-    ids=["tab1", "fig3", "tab4", "tab6", "tab7", "tab8", "tab9", "user study", "fig2", "bare", "directions"],
+    ids=["tab1", "tab2", "fig4", "fig3", "tab4", "tab6", "tab7", "tab8", "tab9", "user study", "fig2", "bare", "directions"],
 )
 def test_targets_at_tiny_scale(planned, target, expected):
     jobs = planned.dry_run(*([target] if target else []))
