@@ -56,7 +56,8 @@ def grid_options(wildcards):
     for block, row, prompt_set, collection in blocks_shown(wildcards):
         words += ["--column", block.base, block.show, row.row.row, row.selection]
         words += [*(ranking_of(wildcards, row, prompt_set) or ["-"]), *images_of(wildcards.scale, collection)]
-    return words + options({"blur": CONFIG.figure(wildcards.figure).blur or None})
+    blur = CONFIG.settings.get("blur_sheets", True) and CONFIG.figure(wildcards.figure).blur
+    return words + options({"blur": blur or None})
 
 
 def names_of(kind):

@@ -135,7 +135,7 @@ def reduce_scale(scale: dict) -> None:
     rewards.update(num_proxies=assumed(IMAGES), num_negatives=assumed(IMAGES))
     rewards["bootstrap"].update(num_positives=assumed(2), num_negatives=assumed(2))
     rewards["optimizer"] = {"batch_size": assumed(8), "epochs": assumed(3)}
-    runs.update(candidates=assumed(SAMPLES))
+    runs.update(candidates=assumed(SAMPLES), pairs=assumed(1))
     runs["training"].update(max_steps=assumed(STEPS), lr_warmup_steps=assumed(1))
 
 

@@ -1,4 +1,4 @@
-"""Scorers of an image under its prompt: CLIPScore, PickScore, HPSv2 and ImageReward."""
+"""Scorers of an image, most under its prompt: CLIPScore, PickScore, HPSv2, ImageReward; `load_scorer` knows all."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ from .pixels import Images, Preprocessing
 
 
 def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
-    """The scorer of a registry entry: one (B,) tensor per metric. UserErrors as of `build_encoder`.
+    """The scorer of a registry entry, made with its parts: one (B,) tensor per metric. UserErrors: `build_encoder`."""
+    from ..world.scorer import World
+    from .safety import Q16, Inappropriate, NudeNet
 
-    World, the ground truth of the tiny world, has no weights and takes nothing.
-    """
-    if entry["class"] == "World":
-        from ..world.scorer import World
-
-        return World()
-    classes = {found.__name__: found for found in (CLIPScore, PickScore, HPSv2, ImageReward)}
-    return build_encoder(classes, entry, device, dtype)
+    known = (CLIPScore, PickScore, HPSv2, ImageReward, Q16, NudeNet, Inappropriate, World)
+    parts = {name: load_scorer(part, device, dtype) for name, part in entry.get("parts", {}).items()}
+    return build_encoder({found.__name__: found for found in known}, entry, device, dtype, **parts)
 
 
 class OpenCLIP:

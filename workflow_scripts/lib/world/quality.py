@@ -17,6 +17,7 @@ class Quality:
 
 
 CRISP = Quality()
+CRISP_SHARE = 0.30  # of the pictures that the base generators learn from
 BLUR_LEVELS = (0.0, 0.6, 0.9, 1.2, 1.5)
 
 
