@@ -28,9 +28,9 @@ def planned(tmp_path_factory) -> Study:
     ("target", "expected"),
     [
         ("ganrm_tab1", {"make_table": 1, "make_sheet": None, "train_sft": 2, "train_dpo": 8, "compute_metrics": 12}),
-        ("ganrm_tab2", {"make_table": 1, "train_reward": 1, "train_dpo": 1, "compute_metrics": 6}),
+        ("ganrm_tab2", {"make_table": 1, "train_reward": 2, "train_dpo": 2, "compute_metrics": 12}),
         ("ganrm_fig4", {"make_sheet": 1, "train_reward": 1, "train_dpo": 1, "compute_metrics": None}),
-        ("ganrm_fig3", {"make_sheet": 1, "train_sft": 1, "train_dpo": 4, "compute_metrics": None}),
+        ("ganrm_fig3", {"make_sheet": 1, "train_sft": 2, "train_dpo": 8, "compute_metrics": None}),
         ("ganrm_tab4", {"make_table": 1, "train_reward": 4, "sample_images": 5, "compute_metrics": 4}),
         ("ganrm_tab5", {"make_table": 1, "train_reward": 6, "train_dpo": 6, "compute_metrics": 8}),
         ("ganrm_tab6", {"check_architecture": 1, "total": 2}),
