@@ -15,7 +15,8 @@ def images_of_role(wildcards):
 
 def selection_options(wildcards, input):
     policy = parse_policy(wildcards.policy)
-    return options({"selection": input.selection or None, "seed": 1000 * policy.replicate + (policy.round or 0)})
+    seed = 1000 * policy.replicate + (policy.round or 0)
+    return options({"selection": input.selection, "latents": CONFIG.scale(wildcards.scale).latents, "seed": seed})
 
 
 def encoding_options(wildcards):

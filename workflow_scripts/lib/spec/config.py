@@ -196,7 +196,7 @@ class Config:
         return list(self._ledger(self.scale(scale)))
 
     def _ledger(self, scale: Scale) -> Iterator[LedgerRow]:
-        for part in ("prompts", "images", "counts"):
+        for part in ("latents", "prompts", "images", "counts"):
             yield from ledger_rows(f"scale {scale.name}", {part: lift(scale.document, part)})
         for role, name in scale.models.items():
             yield from ledger_rows(f"model {role}", lift(self.models, name))
