@@ -47,6 +47,12 @@ def test_train_and_negatives_of_one_file_share_no_prompt(source, tmp_path):
     assert len({*train["prompt"], *negatives["prompt"]}) == 30
 
 
+def test_validation_takes_the_other_end_of_the_file_of_eval(source, tmp_path):
+    source["paths"] = dict.fromkeys(("eval", "validation"), source["paths"]["train"])
+    both = [set(draw_prompts(source, name, 15, 0, tmp_path)["prompt"]) for name in ("eval", "validation")]
+    assert len(set.union(*both)) == 30
+
+
 def test_a_larger_prompt_set_begins_with_the_smaller(source, tmp_path):
     small, large = (draw_prompts(source, "train", n, 0, tmp_path)["prompt"] for n in (5, 20))
     assert list(large[:5]) == list(small)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FLAGS = re.compile(r"(?:^|\s)(?:--|—)[a-z].*$", re.IGNORECASE | re.DOTALL)
 LINKS = re.compile(r"https?://\S+", re.IGNORECASE)
 
+FROM_THE_END = ("negatives", "validation")
+
 
 def strip_flags(prompt: str) -> str:
     """A prompt without generator flags and links, white space folded."""
@@ -57,9 +59,9 @@ def _shuffled(prompts: list[str], prompt_set: str, count: int, seed: int) -> lis
             f"prompt set {prompt_set!r} wants {count} prompts, the source has {len(prompts)} different ones; "
             "add prompts or lower `prompts` in the scale's file"
         )
-    # Ordered by a hash of the text: train and negatives of one source take disjoint ends of the same order.
+    # Ordered by a hash of the text: two sets of one source (train, negatives) take disjoint ends of the same order.
     ordered = sorted(prompts, key=lambda prompt: seed_of("prompts", seed, prompt))
-    return ordered[: -count - 1 : -1] if _family(prompt_set, ["negatives"]) == "negatives" else ordered[:count]
+    return ordered[: -count - 1 : -1] if _family(prompt_set, FROM_THE_END) in FROM_THE_END else ordered[:count]
 
 
 def _family(prompt_set: str, known: Collection[str]) -> str:
