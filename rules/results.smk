@@ -4,6 +4,7 @@
 localrules:
     make_table,
     check_architecture,
+    write_ledger,
     plot_ranks,
     draw_pipeline,
     make_sheet,
@@ -77,6 +78,10 @@ def identity_of_architecture(wildcards):
     return fingerprint(table=CONFIG.architectures[wildcards.table].data)
 
 
+def identity_of_ledger(wildcards):
+    return fingerprint(rows=[(row.scope, row.key, str(row.value), row.text) for row in CONFIG.ledger(wildcards.scale)])
+
+
 def identity_of_figure(wildcards):
     return sheet_identity(wildcards.scale, wildcards.figure)
 
@@ -111,6 +116,23 @@ rule make_table:
     shell:
         "python -m workflow_scripts.make_table --table {wildcards.table} --scale {params.scale} --metrics {input} "
         "--out {output} > {log} 2>&1"
+
+
+rule write_ledger:
+    """Every number of a scale: quoted from the paper, assumed for a reason, or changed by the scale."""
+    output:
+        csv=report("results/{scale}ledger.csv", caption="../docs/captions/ledger.rst", category="Assumptions"),
+        md="results/{scale}ledger.md",
+    log:
+        "results/{scale}logs/write_ledger.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        scale=scale_name,
+        ledger=identity_of_ledger,
+        code=code_of("write_ledger"),
+    shell:
+        "python -m workflow_scripts.write_ledger --scale {params.scale} --out {output} > {log} 2>&1"
 
 
 rule check_architecture:
