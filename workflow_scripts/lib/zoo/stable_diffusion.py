@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..training.noise import noise_schedule
+from ..world.quality import CRISP_SHARE
 from .corpus import Corpus
 from .optimise import ExponentialAverage, minimise
 from .tokenizer import MAX_LENGTH
 
 CHANNELS = (48, 80)
-CRISP_SHARE = 0.3
 CAPTION_DROPOUT = 0.1
 OPEN_SHARE = 0.4
 WIDTH = 96
