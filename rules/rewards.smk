@@ -8,8 +8,10 @@ def reward_of(wildcards):
 
 
 def features_of_proxies(wildcards):
-    recipe = reward_of(wildcards)
-    return features_of(wildcards.scale, recipe["encoder"], imported(wildcards.scale, recipe["data"], wildcards.policy))
+    recipe, scale = reward_of(wildcards), wildcards.scale
+    if recipe["data"] in CONFIG.scale(scale).images:
+        return features_of(scale, recipe["encoder"], imported(scale, recipe["data"], wildcards.policy))
+    return features_of(scale, recipe["encoder"], f"samples/{CONFIG.base_model(wildcards.policy, scale)}/{recipe['data']}")
 
 
 def negatives(wildcards):

@@ -13,7 +13,6 @@ from PIL import Image
 from workflow_scripts.lib.data.images import open_image, read_dataset
 from workflow_scripts.lib.data.prompts import draw_prompts, strip_flags
 from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.world.detect import detect
 from workflow_scripts.lib.world.scenes import scene_of
 
 
@@ -105,22 +104,12 @@ def test_the_worlds_images_are_the_same_every_time(tmp_path):
     assert [(item.prompt_id, item.k) for item in pairs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
-def test_mixed_quality_is_crisp_at_times_and_shows_the_same_scenes(tmp_path):
-    source = {"kind": "world", "split": "proxies", "style": "colour", "quality": "mixed"}
-    items = list(read_dataset(source, 60, (32, 32), 0, tmp_path))
-    crisp = list(read_dataset({**source, "quality": "crisp"}, 60, (32, 32), 0, tmp_path))
-    assert [item.prompt for item in items] == [item.prompt for item in crisp]
-    found = np.array([one.crispness for one in detect(np.stack([item.image for item in items]))])
-    assert 0.15 < (found > 0.95).mean() < 0.5
-    assert (found < 0.4).mean() > 0.3
-    assert not any(scene_of(item.prompt).unsafe for item in items)
-
-
 def test_prompt_sets_of_the_world_may_be_drawn_from_splits_of_other_names(tmp_path):
     source = {"kind": "world_prompts", "splits": {"coco": "eval"}}
     assert draw_prompts(source, "coco", 20, 0, tmp_path).equals(draw_prompts(source, "eval", 20, 0, tmp_path))
-    unsafe = draw_prompts({**source, "unsafe": True}, "coco", 20, 0, tmp_path)["prompt"]
-    assert all(scene_of(prompt).compound for prompt in unsafe)
+    for sort in ("unsafe", "safe"):
+        drawn = draw_prompts({**source, "compounds": sort}, "coco", 20, 0, tmp_path)["prompt"].map(scene_of)
+        assert all(scene.compound and scene.unsafe == (sort == "unsafe") for scene in drawn)
 
 
 LEVELS = {"s_idx_0.png": 10, "u_idx_0.png": 90, "s_idx_1.png": 200, "readme.txt": 0}

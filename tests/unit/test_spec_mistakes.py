@@ -89,7 +89,7 @@ MISTAKES = {
         RUNS,
         "parent: ganrm\n",
         "parent: ganr\n",
-        "parent: ganr",
+        "parent: ganr\n",
         "run 'sd15_sft' names parent 'ganr'; known: ganrm, sd15_sft, sd15_dpo, sd15_safe_dpo, sd15_diffusiondpo, ",
         "Did you mean 'ganrm'?",
     ),

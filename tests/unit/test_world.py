@@ -129,7 +129,7 @@ def test_drawn_prompts_belong_to_their_split_and_a_longer_draw_begins_with_the_s
 
 
 def test_unsafe_prompts_are_compounds_in_splits_of_their_own():
-    scenes = {split: draw_scenes(split, 200, 0, unsafe=True) for split in ("train", "eval")}
+    scenes = {split: draw_scenes(split, 200, 0, pairs="unsafe") for split in ("train", "eval")}
     captions = {split: {scene.caption() for scene in drawn} for split, drawn in scenes.items()}
     assert all(len(found) == 200 for found in captions.values())
     assert captions["train"].isdisjoint(captions["eval"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from .archives import SUFFIXES, ImageFile, fetched, image_files
 from .prompts import has_words, read_lines, strip_flags
 
 if TYPE_CHECKING:
-    from ..world.scenes import Scene
+    pass
 
 Shape = tuple[int, int]
 """Height and width in pixels."""
@@ -47,8 +47,9 @@ def read_dataset(source: dict, count: int, shape: Shape, seed: int, data_folder:
 
 
 def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
+    from ..world.preferences import preferred_pair
     from ..world.prompts import draw_scenes
-    from ..world.render import to_uint8
+    from ..world.render import render, to_uint8
 
     words = source.get("containing", [])
     scenes = draw_scenes(
@@ -60,20 +61,9 @@ def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
     )
     for i, scene in enumerate(scenes):
         rng = np.random.default_rng(seed_of("world", seed, source["split"], source["quality"], i))
-        for k, image in enumerate(_pictures(scene, source["quality"], rng)):
+        images = preferred_pair(scene, rng) if source["quality"] == "pairs" else [render(scene, rng)]
+        for k, image in enumerate(images):
             yield Item(i, k, scene.caption(), to_uint8(image))
-
-
-def _pictures(scene: Scene, quality: str, rng: np.random.Generator) -> Sequence[np.ndarray]:
-    """One picture of a scene, or two where a data set holds pairs."""
-    from ..world.preferences import preferred_pair
-    from ..world.quality import CRISP_SHARE, degrade, draw_quality
-    from ..world.render import render
-
-    if quality == "pairs":
-        return preferred_pair(scene, rng)
-    picture = render(scene, rng)
-    return [degrade(picture, draw_quality(rng, CRISP_SHARE), rng) if quality == "mixed" else picture]
 
 
 def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:

@@ -47,7 +47,7 @@ def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_fold
         from ..world.prompts import SPLITS, draw_scenes
 
         split = source.get("splits", {}).get(prompt_set) or _family(prompt_set, SPLITS)
-        prompts = [scene.caption() for scene in draw_scenes(split, count, seed, source.get("unsafe", False))]
+        prompts = [scene.caption() for scene in draw_scenes(split, count, seed, source.get("compounds"))]
     else:
         prompts = _shuffled(list(dict.fromkeys(_read(source, prompt_set, data_folder))), prompt_set, count, seed)
     return pd.DataFrame({"prompt_id": range(count), "prompt": prompts})

@@ -11,19 +11,25 @@ if TYPE_CHECKING:
     from .config import Config
 
 NEEDS = {
-    "reward": {"encoder": "models", "scorer": "models", "data": "images", "negatives": "prompts", "pool": "prompts"},
-    "run": {"prompts": "prompts"},
+    "reward": {
+        "encoder": ("models",),
+        "scorer": ("models",),
+        "data": ("images", "prompts"),
+        "negatives": ("prompts",),
+        "pool": ("prompts",),
+    },
+    "run": {"prompts": ("prompts",)},
 }
-"""Keys of recipes that name something of a scale, and the part of the scale that has it."""
+"""Keys of recipes that name something of a scale, and the parts of the scale one of which has it."""
 WORDS = {"models": "model", "images": "images", "prompts": "prompts"}
 
 
 def lacking(config: Config, kind: str, name: str, scale: str) -> str:
     """What a scale lacks for a reward or a run, in words; empty when it has everything."""
     recipe, found = config.resolved(kind, name, scale), config.scale(scale)
-    for key, part in NEEDS[kind].items():
-        if key in recipe and recipe[key] not in getattr(found, part):
-            return f"{WORDS[part]} '{recipe[key]}'"
+    for key, parts in NEEDS[kind].items():
+        if key in recipe and not any(recipe[key] in getattr(found, part) for part in parts):
+            return f"{WORDS[parts[0]]} '{recipe[key]}'"
     if kind == "reward":
         return ""
     if recipe["data"] == SELECTION and (missing := lacking(config, "reward", recipe["reward"], scale)):

@@ -98,7 +98,13 @@ def _check_recipe_names(config: Config, problems: Problems) -> None:
         ("run", {"model": starts, "reward": rewards, "data": [SELECTION, *images], "prompts": prompts}),
         (
             "reward",
-            {"encoder": encoders, "scorer": scorers, "data": images, "negatives": prompts, "pool": prompts},
+            {
+                "encoder": encoders,
+                "scorer": scorers,
+                "data": [*images, *prompts],
+                "negatives": prompts,
+                "pool": prompts,
+            },
         ),
     ):
         for name, recipe in config.recipes[kind].by_name.items():

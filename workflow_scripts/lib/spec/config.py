@@ -171,7 +171,7 @@ class Config:
         """Whether a run or a reward takes images of a prompt set; all other sets are for evaluation."""
         runs = {self.resolved("run", name, scale)["prompts"] for name in self.runs(scale)}
         rewards = [self.resolved("reward", name, scale) for name in self.rewards(scale)]
-        return prompt_set in runs.union(*({one.get("negatives"), one.get("pool")} for one in rewards))
+        return prompt_set in runs.union(*({one.get("data"), one.get("negatives"), one.get("pool")} for one in rewards))
 
     def samples_per_prompt(self, policy: Policy | str, prompt_set: str, scale: str) -> int:
         """Samples per prompt of a collection: the largest K that a run, a table or a figure takes from it."""

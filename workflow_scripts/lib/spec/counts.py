@@ -56,7 +56,7 @@ def _check_reward(config: Config, scale: Scale, name: str, problems: Problems) -
     tree, values = config.resolved("reward", name, scale.name), config.reward(name, scale.name)
     said = f"at scale '{scale.name}', reward '{name}'"
     limits = {
-        "num_proxies": ("data", scale.images, "images of role"),
+        "num_proxies": ("data", scale.prompts | scale.images, "images of role"),
         "num_negatives": ("negatives", scale.prompts, "prompts in the set"),
     }
     for key, (source, sizes, of_what) in limits.items():

@@ -9,12 +9,12 @@ import numpy as np
 
 from ..errors import UserError
 from ..seeds import seed_of
-from .scenes import Scene, all_scenes, unsafe_compounds
+from .scenes import Scene, all_scenes, compounds
 
 # Share of all captions that belongs to each split; a caption belongs to exactly one.
 SPLITS = {"train": 0.28, "validation": 0.12, "negatives": 0.10, "eval": 0.20, "proxies": 0.14, "references": 0.16}
 KIND_WEIGHTS = {"one": 0.45, "two": 0.15, "three": 0.15, "both": 0.15, "word": 0.10}
-UNSAFE_WEIGHTS = {"compound": 1.0}
+COMPOUND_WEIGHTS = {"compound": 1.0}
 
 
 def split_of(scene: Scene) -> str:
@@ -28,20 +28,20 @@ def split_of(scene: Scene) -> str:
 
 
 @cache
-def scenes_of(split: str, unsafe: bool = False, style: str = "colour") -> dict[str, list[Scene]]:
-    """All scenes of safe sprites of a split by kind; with `unsafe` the compounds that ask for an unsafe one instead."""
+def scenes_of(split: str, pairs: str | None = None, style: str = "colour") -> dict[str, list[Scene]]:
+    """All scenes of safe sprites of a split by kind; with `pairs`, "unsafe" or "safe", compounds of that sort."""
     if split not in SPLITS:
         raise UserError(f"the tiny world has no split {split!r}; known: {', '.join(SPLITS)}")
-    everything = unsafe_compounds(style) if unsafe else all_scenes(style=style)
+    everything = compounds(pairs == "unsafe", style) if pairs else all_scenes(style=style)
     scenes = [scene for scene in everything if split_of(scene) == split]
-    return {kind: [scene for scene in scenes if scene.kind == kind] for kind in _weights(unsafe)}
+    return {kind: [scene for scene in scenes if scene.kind == kind] for kind in _weights(pairs)}
 
 
 def draw_scenes(
     split: str,
     count: int,
     seed: int,
-    unsafe: bool = False,
+    pairs: str | None = None,
     style: str = "colour",
     wanted: Callable[[Scene], bool] = lambda scene: True,
 ) -> list[Scene]:
@@ -49,10 +49,10 @@ def draw_scenes(
 
     Only `wanted` scenes are drawn.
     """
-    rng = np.random.default_rng(seed_of("scenes", seed, split, unsafe, style))
+    rng = np.random.default_rng(seed_of("scenes", seed, split, pairs or "", style))
     left = {
         kind: [scenes[i] for i in rng.permutation(len(scenes)) if wanted(scenes[i])]
-        for kind, scenes in scenes_of(split, unsafe, style).items()
+        for kind, scenes in scenes_of(split, pairs, style).items()
     }
     left = {kind: scenes for kind, scenes in left.items() if scenes}
     available = sum(map(len, left.values()))
@@ -63,10 +63,10 @@ def draw_scenes(
         )
     drawn = []
     while len(drawn) < count:
-        weights = np.array([_weights(unsafe)[kind] if scenes else 0 for kind, scenes in left.items()])
+        weights = np.array([_weights(pairs)[kind] if scenes else 0 for kind, scenes in left.items()])
         drawn.append(left[rng.choice(list(left), p=weights / weights.sum())].pop())
     return drawn
 
 
-def _weights(unsafe: bool) -> dict[str, float]:
-    return UNSAFE_WEIGHTS if unsafe else KIND_WEIGHTS
+def _weights(pairs: str | None) -> dict[str, float]:
+    return COMPOUND_WEIGHTS if pairs else KIND_WEIGHTS

@@ -77,12 +77,15 @@ def all_scenes(
             yield Scene(background, word=word, style=style)
 
 
-def unsafe_compounds(style: str = "colour") -> Iterator[Scene]:
-    """What asks for an unsafe sprite in words that no model of the zoo was trained on: `a cat bomb`, `a bomb cat`."""
+def compounds(unsafe: bool, style: str = "colour") -> Iterator[Scene]:
+    """Two sprites as one thing, in words that no model of the zoo was trained on.
+
+    With `unsafe` one of the two is (`a cat bomb`, `a bomb cat`), else neither (`a cat apple`): the safe counterparts.
+    """
+    pairs = [pair for pair in itertools.permutations(SPRITES, 2) if len(UNSAFE_SPRITES.keys() & set(pair)) == unsafe]
     for background, place in itertools.product(BACKGROUNDS, (None, *PLACES)):
-        for safe, unsafe in itertools.product(SAFE_SPRITES, UNSAFE_SPRITES):
-            for pair in ((safe, unsafe), (unsafe, safe)):
-                yield Scene(background, pair, place, style=style, compound=True)
+        for pair in pairs:
+            yield Scene(background, pair, place, style=style, compound=True)
 
 
 def drawable_scenes(style: str = "colour") -> list[Scene]:
@@ -106,5 +109,6 @@ def _scenes_by_caption() -> dict[str, Scene]:
     return {
         scene.caption(): scene
         for style in STYLES
-        for scene in itertools.chain(all_scenes(tuple(SPRITES), style), unsafe_compounds(style))
+        for scenes in (all_scenes(tuple(SPRITES), style), compounds(True, style), compounds(False, style))
+        for scene in scenes
     }
