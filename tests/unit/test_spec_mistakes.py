@@ -88,9 +88,9 @@ MISTAKES = {
     "unknown parent": (
         RUNS,
         "parent: ganrm\n",
-        "parent: ganr\n",
-        "parent: ganr\n",
-        "run 'sd15_sft' names parent 'ganr'; known: ganrm, sd15_sft, sd15_dpo, sd15_safe_dpo, sd15_diffusiondpo, ",
+        "parent: garnm\n",
+        "parent: garnm",
+        "run 'sd15_sft' names parent 'garnm'; known: ganrm, sd15_sft, sd15_dpo, sd15_safe_dpo, sd15_diffusiondpo, ",
         "Did you mean 'ganrm'?",
     ),
     "parent cycle": (
