@@ -1,6 +1,7 @@
 """Names and helpers of the rules: which files a step reads, and with which options it runs."""
 
 import os
+import sys
 from math import ceil
 from pathlib import Path
 
@@ -19,6 +20,7 @@ TITLES = {
     **{name: sheet.data["title"] for name, sheet in CONFIG.architectures.items()},
 }
 
+os.environ.setdefault("WORKFLOW_SNAKEMAKE", sys.executable)  # a job in a conda environment has no snakemake of its own
 os.environ.setdefault("HF_HUB_CACHE", CONFIG.settings["models_folder"])
 if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has torch and diffusers imported
     os.environ.setdefault("WORKFLOW_WARM_START", str(os.getpid()))

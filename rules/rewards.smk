@@ -11,7 +11,9 @@ def features_of_proxies(wildcards):
     recipe, scale = reward_of(wildcards), wildcards.scale
     if recipe["data"] in CONFIG.scale(scale).images:
         return features_of(scale, recipe["encoder"], imported(scale, recipe["data"], wildcards.policy))
-    return features_of(scale, recipe["encoder"], f"samples/{CONFIG.base_model(wildcards.policy, scale)}/{recipe['data']}")
+    return features_of(
+        scale, recipe["encoder"], f"samples/{CONFIG.base_model(wildcards.policy, scale)}/{recipe['data']}"
+    )
 
 
 def negatives(wildcards):

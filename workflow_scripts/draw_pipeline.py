@@ -25,12 +25,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _rulegraph(target: str) -> str:
+    import os
     import subprocess
     import sys
 
     from workflow_scripts.lib.errors import UserError
 
-    command = [sys.executable, "-m", "snakemake", "--forceall", "--nolock", "--rulegraph", "dot", "--", target]
+    python = os.environ.get("WORKFLOW_SNAKEMAKE", sys.executable)
+    command = [python, "-m", "snakemake", "--forceall", "--nolock", "--rulegraph", "dot", "--", target]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"snakemake cannot plan {target}: {done.stderr.strip()[-500:]}; is it a file of this workflow?")
