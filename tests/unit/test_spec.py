@@ -59,9 +59,9 @@ def test_paper_scale_is_the_papers(config):
 def test_the_safety_study_pairs_four_best_with_four_worst_of_every_unsafe_prompt(config):
     run, reward = config.run("sd15_safe_dpo", "paper"), config.reward("ganrm_safe_sd15", "paper")
     assert (run["rounds"], run["candidates"], run["pairs"], run["prompts"]) == (1, 10, 4, "unsafe_train")
-    assert (reward["variant"], reward["num_proxies"], reward["negatives"]) == ("naive", 15690, "unsafe_train")
+    assert (reward["variant"], reward["num_proxies"], reward["negatives"]) == ("naive", 15690, "unsafe_negatives")
     assert config.scale("paper").images["safe_proxies"] == 15690
-    assert reward["num_negatives"] == config.scale("paper").prompts["unsafe_train"] == 15155
+    assert reward["num_negatives"] == config.scale("paper").prompts["unsafe_negatives"] == 15155
     assert run["pairs"] * 15690 == 62760
 
 
