@@ -1,6 +1,6 @@
 """Tables and figures of GAN-RM (arXiv 2506.13846), from prompts to verdicts.
 
-snakemake                          tiny scale: everything in minutes on a laptop's CPU, under results/tiny/
+snakemake                          tiny scale: everything on a laptop's CPU, under results/tiny/
 snakemake ganrm_tab1               one table (`snakemake --list-target-rules` names them all)
 snakemake --config scale=pilot     the paper's models on one GPU, under results/pilot/
 snakemake -n results/tables/ganrm_tab1.csv   what paper scale would run
@@ -56,7 +56,7 @@ rule all:
 rule directions:
     """Whether each claim comes out in the paper's direction, over all replicates (three at tiny scale)."""
     input:
-        direction_summaries(TABLES),
+        direction_summaries,
 
 
 rule validity:

@@ -5,11 +5,12 @@ import sys
 from math import ceil
 from pathlib import Path
 
+from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint
 from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
-from workflow_scripts.lib.spec.scales import prefix_of
+from workflow_scripts.lib.spec.scales import FEWEST_REPLICATES, prefix_of
 from workflow_scripts.lib.spec.studies import studies_at
 
 CONFIG = load_config(settings=config)
@@ -166,9 +167,14 @@ def ledger():
     return [f"results/{SCALE}ledger.{suffix}" for suffix in ("csv", "md")]
 
 
-def direction_summaries(names):
+def direction_summaries(wildcards):
     """Summaries over replicates, at the chosen scale, of those tables that expect a direction of the paper's values."""
-    names = [name for name in names if any(row.better_than and row.paper for row in CONFIG.tables[name].rows)]
+    if len(replicates := CONFIG.replicates(SCALE)) < FEWEST_REPLICATES:
+        raise UserError(
+            f"directions need {FEWEST_REPLICATES} replicates, scale '{CONFIG.settings['scale']}' has {replicates}: "
+            "state `replicates: [0, 1, 2]` in config/config.yaml"
+        )
+    names = [name for name in TABLES if any(row.better_than and row.paper for row in CONFIG.tables[name].rows)]
     return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]
 
 

@@ -46,6 +46,11 @@ def test_train_and_negatives_of_one_file_share_no_prompt(source, tmp_path):
     assert len({*train["prompt"], *negatives["prompt"]}) == 30
 
 
+def test_prompts_of_a_figure_keep_their_order(source, tmp_path):
+    drawn = draw_prompts({**source, "ordered": True}, "train", 5, 0, tmp_path)["prompt"]
+    assert list(drawn) == [f"prompt number {i}" for i in range(5)]
+
+
 def test_validation_takes_the_other_end_of_the_file_of_eval(source, tmp_path):
     source["paths"] = dict.fromkeys(("eval", "validation"), source["paths"]["train"])
     both = [set(draw_prompts(source, name, 15, 0, tmp_path)["prompt"]) for name in ("eval", "validation")]

@@ -84,7 +84,7 @@ def cell(rows: pd.DataFrame, name: str, column: str) -> pd.Series:
         (1, (2.0, 0.0, 4.0), "same direction, not distinguishable"),
         (1, (-2.0, -3.0, -1.0), "opposite direction, CI excludes 0"),
         (1, (0.0, 0.0, 0.0), "no difference"),
-        (0, (2.0, 1.0, 3.0), "the paper shows no difference"),
+        (0, (2.0, 1.0, 3.0), "no direction expected"),
     ],
 )
 def test_directions_by_hand(expected, difference, verdict):
@@ -111,7 +111,7 @@ def test_tiny_verdicts_are_about_directions_only(rows):
     tiny = rows["tiny"].set_index(["row", "column"])["verdict"]
     assert tiny["Base", "fid"] == "baseline"
     assert tiny["DPO", "fid"] == "same direction, CI excludes 0", "the paper: 63.61 < 72.06, ours 70 < 72.5"
-    assert tiny["DPO", "hps"] == "the paper shows no difference"
+    assert tiny["DPO", "hps"] == "no direction expected"
     assert tiny["DPO", "crisp"] == "opposite direction, CI excludes 0", "no values in the paper: higher is better"
     assert tiny["SFT", "fid"] == "opposite direction, CI excludes 0", "the paper's own value is worse than its base"
     assert tiny["SFT", "hps"] == "opposite direction, CI excludes 0"

@@ -49,16 +49,21 @@ def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_fold
         split = source.get("splits", {}).get(prompt_set) or _family(prompt_set, SPLITS)
         prompts = [scene.caption() for scene in draw_scenes(split, count, seed, source.get("compounds"))]
     else:
-        prompts = _shuffled(list(dict.fromkeys(_read(source, prompt_set, data_folder))), prompt_set, count, seed)
+        found = list(dict.fromkeys(_read(source, prompt_set, data_folder)))
+        _enough(len(found), prompt_set, count)
+        prompts = found[:count] if source.get("ordered") else _shuffled(found, prompt_set, count, seed)
     return pd.DataFrame({"prompt_id": range(count), "prompt": prompts})
 
 
-def _shuffled(prompts: list[str], prompt_set: str, count: int, seed: int) -> list[str]:
-    if len(prompts) < count:
+def _enough(found: int, prompt_set: str, count: int) -> None:
+    if found < count:
         raise UserError(
-            f"prompt set {prompt_set!r} wants {count} prompts, the source has {len(prompts)} different ones; "
+            f"prompt set {prompt_set!r} wants {count} prompts, the source has {found} different ones; "
             "add prompts or lower `prompts` in the scale's file"
         )
+
+
+def _shuffled(prompts: list[str], prompt_set: str, count: int, seed: int) -> list[str]:
     # Ordered by a hash of the text: two sets of one source (train, negatives) take disjoint ends of the same order.
     ordered = sorted(prompts, key=lambda prompt: seed_of("prompts", seed, prompt))
     return ordered[: -count - 1 : -1] if _family(prompt_set, FROM_THE_END) in FROM_THE_END else ordered[:count]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..metrics.bootstrap import Estimate
+from ..spec.scales import FEWEST_REPLICATES
 from ..spec.tables import expectations
 from . import verdicts
 from .evidence import Evidence
@@ -15,7 +16,6 @@ from .writing import markdown_table
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST_REPLICATES = 3
 ALL = "all"
 COLUMNS = (
     "table",

@@ -12,7 +12,7 @@ import numpy as np
 from ..metrics.bootstrap import Estimate
 
 BASELINE = "baseline"
-NO_DIRECTION = "the paper shows no difference"
+NO_DIRECTION = "no direction expected"
 SAME_CLEAR = "same direction, CI excludes 0"
 SAME_UNCLEAR = "same direction, not distinguishable"
 OPPOSITE_UNCLEAR = "opposite direction, not distinguishable"

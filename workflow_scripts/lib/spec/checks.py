@@ -180,6 +180,10 @@ def _check_comparisons(table: Table, problems: Problems) -> None:
         if names.count(row.row) > 1:
             said = f"'{table.name}' has two rows '{row.row}' of base '{row.base}'; rename one"
             problems.add(said, row.lines["policy"])
+        for name in row.expected_in:
+            columns = [column.name for column in table.columns]
+            said = f"row '{row.row}' of '{table.name}' expects a direction of column"
+            problems.check_known(said, name, columns, row.lines["expect"])
         for base, other in row.better_than:
             said = f"row '{row.row}' of '{table.name}' is compared with row"
             known = [one.row for one in table.rows if one.base == base]

@@ -9,6 +9,8 @@ from .loading import Document
 from .runs import Changes
 
 PAPER = "paper"
+FEWEST_REPLICATES = 3
+"""Of a summary that says whether a claim holds with other seeds."""
 EVAL = "eval"
 """The prompt set that metrics are computed on unless they say otherwise."""
 

@@ -41,6 +41,7 @@ class Row:
     paper_source: str = ""
     note: str = ""
     better_than: tuple[RowName, ...] = ()  # the first is what a table's verdict compares with
+    expected_in: tuple[str, ...] = ()  # columns that have an expected direction; all for none
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,7 @@ def read_row(entry: dict, document: Document, keys: Keys) -> Row:
         paper_source=entry.get("paper_source", ""),
         note=entry.get("note", ""),
         better_than=tuple(_other_rows(entry)),
+        expected_in=tuple(entry.get("expect", {}).get("columns", ())),
         lines=lines | {part: document.where(*keys, "selection", part) for part in ("reward", "best_of")},
     )
 
@@ -201,9 +203,10 @@ def _ranked_row(document: Document, rank: int) -> Row:
 def expectations(table: Table) -> Iterator[Expectation]:
     """Every direction the verdict checks; none where the paper prints the same value twice."""
     for row in table.rows:
+        columns = [column for column in table.columns if not row.expected_in or column.name in row.expected_in]
         for name in row.better_than:
             other = table.find(name)
-            for column in table.columns:
+            for column in columns:
                 sign, source = _expected_sign(row, other, column)
                 if sign:
                     yield Expectation((row.base, row.row), name, column.name, sign, source)

@@ -17,9 +17,9 @@ HELP = {
     "lr_scheduler": "constant_with_warmup or cosine",
     "optimizer": "adamw or adafactor",
     "scope": "full: every weight of the UNet; lora: adapters on its attention",
-    "mixed_precision": "no, fp16 or bf16",
+    "mixed_precision": "no or bf16",
     "ema_decay": "average the weights over steps with this decay",
-    "checkpoint_seconds": "how often the state is saved",
+    "checkpoint_seconds": "how often the state is saved, as long as that takes at most 2 % of the time; 0: after each step",
 }
 TYPES = {"int": int, "float": float, "str": str, "int | None": int, "float | None": float}
 
