@@ -19,7 +19,7 @@ HELP = {
     "scope": "full: every weight of the UNet; lora: adapters on its attention",
     "mixed_precision": "no or bf16",
     "ema_decay": "average the weights over steps with this decay",
-    "checkpoint_seconds": "how often the state is saved, as long as that takes at most 2 % of the time; 0: after each step",
+    "checkpoint_seconds": "seconds between states, more where saving would take over 2 % of the time; 0: each step",
 }
 TYPES = {"int": int, "float": float, "str": str, "int | None": int, "float | None": float}
 
