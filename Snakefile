@@ -24,40 +24,29 @@ include: "rules/training.smk"
 include: "rules/metrics.smk"
 include: "rules/results.smk"
 include: "rules/zoo.smk"
+include: "rules/targets.smk"  # one target for each table and figure
 
 
 wildcard_constraints:
     scale="|tiny/|pilot/",
     policy=POLICY,
-    prompt_set="train|negatives|eval",
-    collection=f"images/{NAME}|samples/{POLICY}/{NAME}",
+    prompt_set=NAME,
+    collection=rf"images/{NAME}\.\d+x\d+|samples/{POLICY}/{NAME}",
     selection=SELECTION,
     reward=NAME,
+    dataset=NAME,
+    shape=r"\d+x\d+",
     part=r"\d+",
     candidates=r"\d+",
+    pairs=r"\d+",
 
 
 rule all:
-    """Everything at the chosen scale (config key `scale`): all tables and figures, with their sheets of images."""
+    """Everything at the chosen scale (config key `scale`): all tables and figures."""
     default_target: True
     input:
-        tables(TABLES),
-        figures(FIGURES),
-        sheets(TABLES),
+        [path for sheet in TITLES for path in files_of(sheet)],
         validities(),
-
-
-rule ganrm_tab1:
-    """GAN-RM Tab. 1: image quality of base, DiffusionDPO, RM@10, SFT and DPO."""
-    input:
-        tables(["ganrm_tab1"]),
-        sheets(["ganrm_tab1"]),
-
-
-rule ganrm_fig2:
-    """GAN-RM Fig. 2: metrics against the rank that GAN-RM gives."""
-    input:
-        figures(["ganrm_fig2"]),
 
 
 rule directions:

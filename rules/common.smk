@@ -12,8 +12,11 @@ from workflow_scripts.lib.spec.scales import prefix_of
 
 CONFIG = load_config(settings=config)
 SCALE = prefix_of(CONFIG.settings["scale"])
-TABLES = [name for name in CONFIG.tables]
-FIGURES = [name for name in CONFIG.figures]
+TABLES = list(CONFIG.tables)
+TITLES = {
+    **{name: sheet.title for name, sheet in (CONFIG.tables | CONFIG.figures).items()},
+    **{name: sheet.data["title"] for name, sheet in CONFIG.architectures.items()},
+}
 
 os.environ.setdefault("HF_HUB_CACHE", CONFIG.settings["models_folder"])
 if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has torch and diffusers imported
@@ -56,6 +59,12 @@ def scores_of(scale, scorer, collection):
     return [f"results/{scale}scores/{scorer}/{collection}/part{part}.parquet" for part in parts]
 
 
+def imported(scale, role, policy):
+    """Collection of a data role's images, cropped and resized as the images of the policy's model."""
+    sampling = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"]
+    return f"images/{role}.{sampling['height']}x{sampling['width']}"
+
+
 def registry_name(role, scale):
     """The registry entry that plays a model role."""
     return CONFIG.scale(scale).models[role]
@@ -81,13 +90,11 @@ def runs_with(objective):
     return rf"(?:{'|'.join(names) or 'none'})(?:@\d+)?\.r\d+"
 
 
-def sampling_seed(policy, prompt_set):
+def sampling_seed(scale, policy, prompt_set):
     """Evaluation noise is the same for every policy of a replicate; each round of training has its own."""
     policy = parse_policy(policy)
-    return {
-        "seed": policy.replicate,
-        "stream": prompt_set if prompt_set == "eval" else f"{prompt_set}.r{policy.round or 0}",
-    }
+    stream = f"{prompt_set}.r{policy.round or 0}" if CONFIG.trains_on(prompt_set, scale) else prompt_set
+    return {"seed": policy.replicate, "stream": stream}
 
 
 # ---- what a step is made from besides its files and options: edits of registries and tables reach what depends on them
@@ -115,25 +122,17 @@ def sheet_identity(scale, name):
 # ---- targets
 
 
-def tables(names):
-    """Tables at the chosen scale, in three formats."""
-    return [f"results/{SCALE}tables/{name}.{suffix}" for name in names for suffix in ("csv", "md", "tex")]
-
-
-def figures(names):
-    """Figures at the chosen scale, in two formats."""
-    return [f"results/{SCALE}figures/{name}.{suffix}" for name in names for suffix in ("pdf", "png")]
-
-
-def sheets(names):
-    """Sheets of images of tables at the chosen scale."""
-    return [f"results/{SCALE}sheets/{name}.png" for name in names]
+def files_of(sheet):
+    """A table in three formats, or a figure in its own, at the chosen scale."""
+    if sheet in CONFIG.tables | CONFIG.architectures:
+        return [f"results/{SCALE}tables/{sheet}.{suffix}" for suffix in ("csv", "md", "tex")]
+    return [f"results/{SCALE}figures/{sheet}.{suffix}" for suffix in ("pdf", "png")]
 
 
 def validities():
     """Checks of every reward that a figure ranks by, at the chosen scale."""
-    ranked = {(figure.reward, figure.policy) for figure in CONFIG.figures.values()}
-    return [f"results/{SCALE}validity/{reward}.{policy}.csv" for reward, policy in sorted(ranked)]
+    ranked = {(figure.reward, figure.policy) for figure in CONFIG.rank_figures().values()}
+    return [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in sorted(ranked)]
 
 
 def direction_summaries(names):

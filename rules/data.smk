@@ -3,21 +3,17 @@
 
 def prompt_options(wildcards):
     scale = CONFIG.scale(wildcards.scale)
-    return options({"source": scale.data["prompts"], "count": scale.prompts[wildcards.prompt_set]})
+    source = scale.prompt_source(wildcards.prompt_set)
+    return options({"source": source, "count": scale.prompts[wildcards.prompt_set]})
 
 
 def dataset_options(wildcards):
-    scale = CONFIG.scale(wildcards.scale)
-    size = next(
-        entry["sampling"]["height"]
-        for role in scale.models
-        if "sampling" in (entry := CONFIG.model(role, wildcards.scale))
-    )
-    return options({"dataset": scale.data[wildcards.dataset], "count": scale.images[wildcards.dataset], "size": size})
+    scale, role = CONFIG.scale(wildcards.scale), wildcards.dataset
+    return options({"dataset": scale.data[role], "count": scale.images[role], "shape": wildcards.shape})
 
 
 def identity_of_prompts(wildcards):
-    return dataset_identity(CONFIG.scale(wildcards.scale).data["prompts"])
+    return dataset_identity(CONFIG.scale(wildcards.scale).prompt_source(wildcards.prompt_set))
 
 
 def identity_of_dataset(wildcards):
@@ -48,11 +44,11 @@ rule make_prompts:
 rule import_images:
     """Bring proxies, references or preference pairs into shards, all cropped and resized as the generator's images."""
     output:
-        "results/{scale}images/{dataset}/part0.json",
+        "results/{scale}images/{dataset}.{shape}/part0.json",
     log:
-        "results/{scale}logs/import_images/{dataset}.log",
+        "results/{scale}logs/import_images/{dataset}.{shape}.log",
     benchmark:
-        "results/{scale}benchmarks/import_images/{dataset}.jsonl"
+        "results/{scale}benchmarks/import_images/{dataset}.{shape}.jsonl"
     conda:
         "../envs/diffusion.yaml"
     resources:

@@ -2,17 +2,18 @@
 
 
 def evaluated(wildcards):
-    return f"samples/{wildcards.policy}/eval"
+    return f"samples/{wildcards.policy}/{wildcards.prompt_set}"
 
 
-def metrics_of_kind(scale, kind):
-    """Metrics of a scale of one kind, name -> what config says of it."""
-    return {name: about for name, about in CONFIG.scale(scale).metrics.items() if about["kind"] == kind}
+def metrics_of_kind(wildcards, kind):
+    """Metrics of the scale and prompt set that are of one kind, name -> what config says of it."""
+    metrics = CONFIG.scale(wildcards.scale).metrics.items()
+    return {name: about for name, about in metrics if (about["kind"], about["prompts"]) == (kind, wildcards.prompt_set)}
 
 
-def frechet_of(scale, kernel):
+def frechet_of(wildcards, kernel):
     """The Fréchet metric whose features a kernel distance shares."""
-    distances = metrics_of_kind(scale, "frechet_distance").items()
+    distances = metrics_of_kind(wildcards, "frechet_distance").items()
     return next(
         name
         for name, about in distances
@@ -21,27 +22,29 @@ def frechet_of(scale, kernel):
 
 
 def score_files(wildcards):
-    roles = {about["role"] for about in metrics_of_kind(wildcards.scale, "mean_score").values()}
+    roles = {about["role"] for about in metrics_of_kind(wildcards, "mean_score").values()}
     return [path for role in sorted(roles) for path in scores_of(wildcards.scale, role, evaluated(wildcards))]
 
 
 def feature_files(wildcards):
-    distances = metrics_of_kind(wildcards.scale, "frechet_distance").values()
+    distances = metrics_of_kind(wildcards, "frechet_distance").values()
     return [path for about in distances for path in features_of(wildcards.scale, about["role"], evaluated(wildcards))]
 
 
+def features_of_reference(wildcards, about):
+    """Features of the images that a Fréchet metric compares with."""
+    return features_of(wildcards.scale, about["role"], imported(wildcards.scale, about["reference"], wildcards.policy))
+
+
 def reference_files(wildcards):
-    distances = metrics_of_kind(wildcards.scale, "frechet_distance").values()
-    return [
-        path
-        for about in distances
-        for path in features_of(wildcards.scale, about["role"], f"images/{about['reference']}")
-    ]
+    distances = metrics_of_kind(wildcards, "frechet_distance").values()
+    return [path for about in distances for path in features_of_reference(wildcards, about)]
 
 
 def rewards_of_selection(wildcards):
     reward, ranked, _ = wildcards.selection.partition(".")
-    return [f"results/{wildcards.scale}rewards/{reward}/{wildcards.policy}/eval.parquet"] if ranked else []
+    rewards = f"results/{wildcards.scale}rewards/{reward}/{wildcards.policy}/{wildcards.prompt_set}.parquet"
+    return [rewards] if ranked else []
 
 
 def images_evaluated(wildcards):
@@ -50,26 +53,29 @@ def images_evaluated(wildcards):
 
 def metric_options(wildcards, input):
     scale, collection = wildcards.scale, evaluated(wildcards)
-    means, distances = (metrics_of_kind(scale, kind) for kind in ("mean_score", "frechet_distance"))
-    counts, kernels = CONFIG.scale(scale).counts, metrics_of_kind(scale, "kernel_distance")
+    means, distances = (metrics_of_kind(wildcards, kind) for kind in ("mean_score", "frechet_distance"))
+    counts, kernels = CONFIG.scale(scale).counts, metrics_of_kind(wildcards, "kernel_distance")
     return options(
         {
             "scores": [
                 f"{name}:{about['column']}={path}"
                 for name, about in means.items()
                 for path in scores_of(scale, about["role"], collection)
-            ],
+            ]
+            or None,
             "features": [
                 f"{name}={path}"
                 for name, about in distances.items()
                 for path in features_of(scale, about["role"], collection)
-            ],
+            ]
+            or None,
             "reference_features": [
                 f"{name}={path}"
                 for name, about in distances.items()
-                for path in features_of(scale, about["role"], f"images/{about['reference']}")
-            ],
-            "kernel": [f"{name}={frechet_of(scale, about)}" for name, about in kernels.items()] or None,
+                for path in features_of_reference(wildcards, about)
+            ]
+            or None,
+            "kernel": [f"{name}={frechet_of(wildcards, about)}" for name, about in kernels.items()] or None,
             "selection_file": input.rewards or None,
             "resamples": counts["bootstrap_resamples"],
             "minimum_images": counts["minimum_images_for_fid"],
@@ -79,7 +85,7 @@ def metric_options(wildcards, input):
 
 
 rule compute_metrics:
-    """Every metric of a policy under a selection, with its bootstrap over prompts."""
+    """Every metric of a policy on a prompt set under a selection, with its bootstrap over prompts."""
     input:
         images=images_evaluated,
         scores=score_files,
@@ -87,12 +93,12 @@ rule compute_metrics:
         references=reference_files,
         rewards=rewards_of_selection,
     output:
-        "results/{scale}metrics/{policy}/{selection}.json",
-        "results/{scale}metrics/{policy}/{selection}.bootstrap.parquet",
+        "results/{scale}metrics/{policy}/{prompt_set}/{selection}.json",
+        "results/{scale}metrics/{policy}/{prompt_set}/{selection}.bootstrap.parquet",
     log:
-        "results/{scale}logs/compute_metrics/{policy}.{selection}.log",
+        "results/{scale}logs/compute_metrics/{policy}.{prompt_set}.{selection}.log",
     benchmark:
-        "results/{scale}benchmarks/compute_metrics/{policy}.{selection}.jsonl"
+        "results/{scale}benchmarks/compute_metrics/{policy}.{prompt_set}.{selection}.jsonl"
     conda:
         "../envs/analysis.yaml"
     resources:
@@ -106,7 +112,7 @@ rule compute_metrics:
 
 
 def judge_options(wildcards):
-    means, collection = metrics_of_kind(wildcards.scale, "mean_score").values(), evaluated(wildcards)
+    means, collection = metrics_of_kind(wildcards, "mean_score").values(), evaluated(wildcards)
     judges = [
         f"{about['column']}={path}" for about in means for path in scores_of(wildcards.scale, about["role"], collection)
     ]
@@ -116,15 +122,15 @@ def judge_options(wildcards):
 rule validate_reward:
     """Held-out accuracy and AUC of a reward, and its agreement with the other judges within each prompt."""
     input:
-        rewards="results/{scale}rewards/{reward}/{policy}/eval.parquet",
+        rewards="results/{scale}rewards/{reward}/{policy}/{prompt_set}.parquet",
         history="results/{scale}rewards/{reward}/{policy}/history.json",
         judges=score_files,
     output:
-        "results/{scale}validity/{reward}.{policy}.csv",
+        "results/{scale}validity/{reward}.{policy}.{prompt_set}.csv",
     log:
-        "results/{scale}logs/validate_reward/{reward}.{policy}.log",
+        "results/{scale}logs/validate_reward/{reward}.{policy}.{prompt_set}.log",
     benchmark:
-        "results/{scale}benchmarks/validate_reward/{reward}.{policy}.jsonl"
+        "results/{scale}benchmarks/validate_reward/{reward}.{policy}.{prompt_set}.jsonl"
     conda:
         "../envs/analysis.yaml"
     resources:

@@ -3,64 +3,67 @@
 
 localrules:
     make_table,
+    check_architecture,
     plot_ranks,
     make_sheet,
     summarize_directions,
 
 
-def metrics_file(scale, policy, selection):
-    return f"results/{scale}metrics/{policy}/{selection}.json"
+def metrics_files(scale, sheet, replicate=0):
+    """Metrics files of a table or figure in one replicate: every row on every prompt set of its columns."""
+    return [
+        f"results/{scale}metrics/{policy}/{prompt_set}/{selection}.json"
+        for policy, selection in CONFIG.table_candidates(sheet, scale, replicate)
+        for prompt_set in CONFIG.table_prompt_sets(sheet, scale)
+    ]
 
 
 def metrics_of(wildcards):
     """Metrics files of every row of a table, or of every rank and line of a figure."""
-    name = wildcards.get("table") or wildcards.figure
-    return [metrics_file(wildcards.scale, *candidate) for candidate in CONFIG.table_candidates(name, wildcards.scale)]
+    return metrics_files(wildcards.scale, wildcards.get("table") or wildcards.figure)
 
 
 def metrics_of_replicates(wildcards):
-    return [
-        metrics_file(wildcards.scale, *candidate)
-        for replicate in CONFIG.replicates(wildcards.scale)
-        for candidate in CONFIG.table_candidates(wildcards.table, wildcards.scale, replicate)
-    ]
+    replicates = CONFIG.replicates(wildcards.scale)
+    return [path for one in replicates for path in metrics_files(wildcards.scale, wildcards.table, one)]
 
 
-def rows_of_sheet(wildcards):
-    """Rows of a table that the scale computes, as (title, policy, selection)."""
-    rows = [row for row in CONFIG.table_rows(wildcards.table, wildcards.scale) if not row.skipped]
-    return [(row.row.row, row.policy, row.selection) for row in rows]
+def blocks_shown(wildcards):
+    """Columns of each block of an image grid that the scale has, with the collection that each shows."""
+    for block in CONFIG.figure(wildcards.figure).blocks:
+        prompt_set = block.prompt_set(CONFIG.scale(wildcards.scale))
+        for row in CONFIG.columns_shown(block, wildcards.scale):
+            yield block, row, prompt_set, f"samples/{row.policy}/{prompt_set}"
 
 
-def images_of_sheet(wildcards):
-    return [
-        path
-        for _, policy, _ in rows_of_sheet(wildcards)
-        for path in images_of(wildcards.scale, f"samples/{policy}/eval")
-    ]
+def images_of_grid(wildcards):
+    return [path for *_, collection in blocks_shown(wildcards) for path in images_of(wildcards.scale, collection)]
 
 
-def rewards_of_sheet(wildcards):
-    return [path for _, path in _rewards_of_rows(wildcards)]
+def ranking_of(wildcards, row, prompt_set):
+    """The file of rewards by which a column selects; nothing for first samples."""
+    reward = f"results/{wildcards.scale}rewards/{row.row.reward}/{row.policy}/{prompt_set}.parquet"
+    return [reward] if row.row.reward else []
 
 
-def sheet_options(wildcards):
+def rewards_of_grid(wildcards):
+    return [path for _, row, prompts, _ in blocks_shown(wildcards) for path in ranking_of(wildcards, row, prompts)]
+
+
+def grid_options(wildcards):
     words = []
-    for title, policy, selection in rows_of_sheet(wildcards):
-        words += ["--column", title, selection, *images_of(wildcards.scale, f"samples/{policy}/eval")]
-    return words + options({"rewards": [f"{title}={path}" for title, path in _rewards_of_rows(wildcards)] or None})
-
-
-def _rewards_of_rows(wildcards):
-    return [
-        (title, f"results/{wildcards.scale}rewards/{selection.split('.')[0]}/{policy}/eval.parquet")
-        for title, policy, selection in rows_of_sheet(wildcards)
-        if "." in selection
-    ]
+    for block, row, prompt_set, collection in blocks_shown(wildcards):
+        words += ["--column", block.base, block.show, row.row.row, row.selection]
+        words += [*(ranking_of(wildcards, row, prompt_set) or ["-"]), *images_of(wildcards.scale, collection)]
+    return words + options({"blur": CONFIG.figure(wildcards.figure).blur or None})
 
 
 def identity_of_table(wildcards):
     return sheet_identity(wildcards.scale, wildcards.table)
+
+
+def identity_of_architecture(wildcards):
+    return fingerprint(table=CONFIG.architectures[wildcards.table].data)
 
 
 def identity_of_figure(wildcards):
@@ -86,6 +89,8 @@ rule make_table:
         tex="results/{scale}tables/{table}.tex",
     log:
         "results/{scale}logs/make_table/{table}.log",
+    wildcard_constraints:
+        table="|".join(CONFIG.tables),
     conda:
         "../envs/analysis.yaml"
     params:
@@ -95,6 +100,30 @@ rule make_table:
     shell:
         "python -m workflow_scripts.make_table --table {wildcards.table} --scale {params.scale} --metrics {input} "
         "--out {output} > {log} 2>&1"
+
+
+rule check_architecture:
+    """A table of the layers of a network, made from the network itself; fails where the code departs from the paper."""
+    output:
+        csv=report(
+            "results/{scale}tables/{table}.csv",
+            caption="../docs/captions/architecture.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+        md="results/{scale}tables/{table}.md",
+        tex="results/{scale}tables/{table}.tex",
+    log:
+        "results/{scale}logs/check_architecture/{table}.log",
+    wildcard_constraints:
+        table="|".join(CONFIG.architectures),
+    conda:
+        "../envs/diffusion.yaml"
+    params:
+        table=identity_of_architecture,
+        code=code_of("check_architecture"),
+    shell:
+        "python -m workflow_scripts.check_architecture --table {wildcards.table} --out {output} > {log} 2>&1"
 
 
 rule plot_ranks:
@@ -111,6 +140,8 @@ rule plot_ranks:
         ),
     log:
         "results/{scale}logs/plot_ranks/{figure}.log",
+    wildcard_constraints:
+        figure="|".join(CONFIG.rank_figures()) or "none",
     conda:
         "../envs/analysis.yaml"
     params:
@@ -123,23 +154,26 @@ rule plot_ranks:
 
 
 rule make_sheet:
-    """Images of every row of a table for the same prompts and seeds."""
+    """Images of several policies for the same prompts and seeds."""
     input:
-        images=images_of_sheet,
-        rewards=rewards_of_sheet,
+        images=images_of_grid,
+        rewards=rewards_of_grid,
     output:
+        "results/{scale}figures/{figure}.pdf",
         report(
-            "results/{scale}sheets/{table}.png",
+            "results/{scale}figures/{figure}.png",
             caption="../docs/captions/sheet.rst",
             category="Images",
-            labels={"table": "{table}"},
+            labels={"figure": "{figure}"},
         ),
     log:
-        "results/{scale}logs/make_sheet/{table}.log",
+        "results/{scale}logs/make_sheet/{figure}.log",
+    wildcard_constraints:
+        figure="|".join(CONFIG.image_grids()) or "none",
     conda:
         "../envs/analysis.yaml"
     params:
-        options=sheet_options,
+        options=grid_options,
         code=code_of("make_sheet"),
     shell:
         "python -m workflow_scripts.make_sheet {params.options:q} --out {output} > {log} 2>&1"

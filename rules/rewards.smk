@@ -1,31 +1,45 @@
 """GAN-RM: a head on frozen features that tells proxy images from the generator's own, and what it selects."""
 
 
+def reward_of(wildcards):
+    return CONFIG.reward(wildcards.reward, wildcards.scale)
+
+
 def features_of_proxies(wildcards):
-    recipe = CONFIG.reward(wildcards.reward, wildcards.scale)
-    return features_of(wildcards.scale, recipe["encoder"], f"images/{recipe['data']}")
+    recipe = reward_of(wildcards)
+    return features_of(wildcards.scale, recipe["encoder"], imported(wildcards.scale, recipe["data"], wildcards.policy))
+
+
+def negatives(wildcards):
+    """Collection whose first samples are the reward's negatives."""
+    return f"samples/{wildcards.policy}/{reward_of(wildcards)['negatives']}"
 
 
 def features_of_negatives(wildcards):
-    encoder = CONFIG.reward(wildcards.reward, wildcards.scale)["encoder"]
-    return features_of(wildcards.scale, encoder, f"samples/{wildcards.policy}/negatives")
+    return features_of(wildcards.scale, reward_of(wildcards)["encoder"], negatives(wildcards))
+
+
+def images_of_negatives(wildcards):
+    return images_of(wildcards.scale, negatives(wildcards))
+
+
+def pool(wildcards):
+    """Collection whose first samples get pseudo-labels."""
+    return f"samples/{wildcards.policy}/{reward_of(wildcards)['pool']}"
 
 
 def features_of_pool(wildcards):
-    recipe = CONFIG.reward(wildcards.reward, wildcards.scale)
-    if recipe["variant"] != "bootstrap":
-        return []
-    return features_of(wildcards.scale, recipe["encoder"], f"samples/{wildcards.policy}/train")
+    recipe = reward_of(wildcards)
+    bootstraps = recipe["variant"] == "bootstrap"
+    return features_of(wildcards.scale, recipe["encoder"], pool(wildcards)) if bootstraps else []
 
 
 def images_of_pool(wildcards):
-    if CONFIG.reward(wildcards.reward, wildcards.scale)["variant"] != "bootstrap":
-        return []
-    return images_of(wildcards.scale, f"samples/{wildcards.policy}/train")
+    return images_of(wildcards.scale, pool(wildcards)) if reward_of(wildcards)["variant"] == "bootstrap" else []
 
 
 def reward_options(wildcards):
-    recipe = CONFIG.reward(wildcards.reward, wildcards.scale)
+    recipe = reward_of(wildcards)
     bootstrap = {
         "bootstrap_positives": recipe["bootstrap"]["num_positives"],
         "bootstrap_negatives": recipe["bootstrap"]["num_negatives"],
@@ -38,7 +52,7 @@ def reward_options(wildcards):
 
 
 def features_to_score(wildcards):
-    encoder = CONFIG.reward(wildcards.reward, wildcards.scale)["encoder"]
+    encoder = reward_of(wildcards)["encoder"]
     return features_of(wildcards.scale, encoder, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
 
 
@@ -51,6 +65,7 @@ rule train_reward:
     input:
         proxies=features_of_proxies,
         negatives=features_of_negatives,
+        negative_images=images_of_negatives,
         pool=features_of_pool,
         pool_images=images_of_pool,
     output:
@@ -70,7 +85,8 @@ rule train_reward:
         code=code_of("train_reward"),
     shell:
         "python -m workflow_scripts.train_reward --proxies {input.proxies} --negatives {input.negatives} "
-        "{params.pool:q} {params.options:q} --out {output.head} --history {output.history} > {log} 2>&1"
+        "--negative-images {input.negative_images} {params.pool:q} {params.options:q} --out {output.head} "
+        "--history {output.history} > {log} 2>&1"
 
 
 rule score_rewards:
@@ -97,16 +113,16 @@ rule score_rewards:
 
 
 rule select_samples:
-    """The best and the worst of the first K samples of each prompt."""
+    """The i-th best and the i-th worst of the first K samples of each prompt, for every i up to the number of pairs."""
     input:
         rewards="results/{scale}rewards/{reward}/{policy}/{prompt_set}.parquet",
         prompts="results/{scale}prompts/{prompt_set}.parquet",
     output:
-        "results/{scale}selections/{reward}/{policy}/{prompt_set}.k{candidates}.parquet",
+        "results/{scale}selections/{reward}/{policy}/{prompt_set}.k{candidates}x{pairs}.parquet",
     log:
-        "results/{scale}logs/select_samples/{reward}.{policy}.{prompt_set}.k{candidates}.log",
+        "results/{scale}logs/select_samples/{reward}.{policy}.{prompt_set}.k{candidates}x{pairs}.log",
     benchmark:
-        "results/{scale}benchmarks/select_samples/{reward}.{policy}.{prompt_set}.k{candidates}.jsonl"
+        "results/{scale}benchmarks/select_samples/{reward}.{policy}.{prompt_set}.k{candidates}x{pairs}.jsonl"
     conda:
         "../envs/diffusion.yaml"
     resources:
@@ -115,4 +131,4 @@ rule select_samples:
         code=code_of("select_samples"),
     shell:
         "python -m workflow_scripts.select_samples --rewards {input.rewards} --prompts {input.prompts} "
-        "--candidates {wildcards.candidates} --out {output} > {log} 2>&1"
+        "--candidates {wildcards.candidates} --pairs {wildcards.pairs} --out {output} > {log} 2>&1"

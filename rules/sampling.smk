@@ -16,7 +16,7 @@ def sampling_options(wildcards, input):
             "first_prompt": first,
             "num_prompts": min(size, CONFIG.scale(scale).prompts[prompt_set] - first),
             "samples_per_prompt": CONFIG.samples_per_prompt(policy, prompt_set, scale),
-            **sampling_seed(policy, prompt_set),
+            **sampling_seed(scale, policy, prompt_set),
             **CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"],
             "batch_size": counts["sampling_batch_size"],
             "images_per_shard": counts["images_per_shard"],

@@ -2,24 +2,19 @@
 
 
 def images_of_selection(wildcards):
-    return images_of(wildcards.scale, f"samples/{wildcards.policy}/train")
+    return images_of(wildcards.scale, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
 
 
 def model_of_policy(wildcards):
     return model_of(wildcards.scale, wildcards.policy)
 
 
-def model_of_preferences(wildcards):
-    runs = [CONFIG.run(name, wildcards.scale) for name in CONFIG.runs(wildcards.scale)]
-    return registry_name(next(run["model"] for run in runs if run["data"] == "preferences"), wildcards.scale)
-
-
-def identity_of_preferences_model(wildcards):
-    return model_identity(model_of_preferences(wildcards))
+def images_of_role(wildcards):
+    return images_of(wildcards.scale, imported(wildcards.scale, wildcards.dataset, wildcards.policy))
 
 
 def selection_options(wildcards, input):
-    policy = parse_policy(wildcards.get("policy", "none"))
+    policy = parse_policy(wildcards.policy)
     return options({"selection": input.selection or None, "seed": 1000 * policy.replicate + (policy.round or 0)})
 
 
@@ -30,12 +25,13 @@ def encoding_options(wildcards):
 
 
 def examples_of_round(wildcards):
-    """Pairs of the round: of a preference data set, or selected from the samples of the policy it starts from."""
+    """Images of the round: of a data role, or selected from the samples of the policy it starts from."""
     run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
-    if run["data"] == "preferences":
-        return f"results/{wildcards.scale}latents/preferences.safetensors"
+    if run["data"] != "selection":
+        return f"results/{wildcards.scale}latents/images/{run['model']}/{run['data']}.safetensors"
     previous = CONFIG.previous(wildcards.policy, wildcards.scale)
-    return f"results/{wildcards.scale}latents/{run['reward']}/{previous}/train.k{run['candidates']}.safetensors"
+    chosen = f"{run['prompts']}.k{run['candidates']}x{run['pairs']}"
+    return f"results/{wildcards.scale}latents/{run['reward']}/{previous}/{chosen}.safetensors"
 
 
 def previous_round(wildcards):
@@ -53,13 +49,13 @@ rule encode_latents:
     """Latents of the selected images and embeddings of their prompts, once for every run that trains on them."""
     input:
         images=images_of_selection,
-        selection="results/{scale}selections/{reward}/{policy}/train.k{candidates}.parquet",
+        selection="results/{scale}selections/{reward}/{policy}/{prompt_set}.k{candidates}x{pairs}.parquet",
     output:
-        "results/{scale}latents/{reward}/{policy}/train.k{candidates}.safetensors",
+        "results/{scale}latents/{reward}/{policy}/{prompt_set}.k{candidates}x{pairs}.safetensors",
     log:
-        "results/{scale}logs/encode_latents/{reward}.{policy}.k{candidates}.log",
+        "results/{scale}logs/encode_latents/{reward}.{policy}.{prompt_set}.k{candidates}x{pairs}.log",
     benchmark:
-        "results/{scale}benchmarks/encode_latents/{reward}.{policy}.k{candidates}.jsonl"
+        "results/{scale}benchmarks/encode_latents/{reward}.{policy}.{prompt_set}.k{candidates}x{pairs}.jsonl"
     conda:
         "../envs/diffusion.yaml"
     resources:
@@ -75,22 +71,16 @@ rule encode_latents:
         "{params.options:q} --out {output} > {log} 2>&1"
 
 
-use rule encode_latents as encode_preferences with:
+use rule encode_latents as encode_given_images with:
     input:
-        images="results/{scale}images/preferences/part0.json",
+        images=images_of_role,
         selection=[],
     output:
-        "results/{scale}latents/preferences.safetensors",
+        "results/{scale}latents/images/{policy}/{dataset}.safetensors",
     log:
-        "results/{scale}logs/encode_latents/preferences.log",
+        "results/{scale}logs/encode_latents/images.{policy}.{dataset}.log",
     benchmark:
-        "results/{scale}benchmarks/encode_latents/preferences.jsonl"
-    params:
-        model=model_of_preferences,
-        source=identity_of_preferences_model,
-        selection=selection_options,
-        options=encoding_options,
-        code=code_of("encode_latents"),
+        "results/{scale}benchmarks/encode_latents/images.{policy}.{dataset}.jsonl"
 
 
 rule train_sft:

@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--dataset", required=True, help="name in config/data.yaml")
     options.add_argument("--count", type=int, required=True, help="number of images (or pairs)")
     options.add_argument(
-        "--size", type=int, required=True, help="height and width in pixels: those of the generator's images"
+        "--shape", type=_shape, required=True, help="HEIGHTxWIDTH in pixels: those of the generator's images"
     )
     options.add_argument("--seed", type=int, default=0, help="of rendered scenes")
     options.add_argument("--out", type=Path, required=True, help="part file (.json)")
@@ -29,15 +29,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = load_config()
     source = config.data_entry(args.dataset)
     made_of = fingerprint(
-        source=source, count=args.count, size=args.size, seed=args.seed, code=code_of("import_images")
+        source=source, count=args.count, shape=args.shape, seed=args.seed, code=code_of("import_images")
     )
-    items = read_dataset(source, args.count, args.size, args.seed, Path(config.settings["data_folder"]))
+    items = read_dataset(source, args.count, args.shape, args.seed, Path(config.settings["data_folder"]))
     with ShardWriter(args.out.parent, f"{args.out.stem}-shard00000", made_of) as writer:
         for item in progress(items, args.count, "images"):
             writer.add(
                 ImageRecord(key_of(item.prompt_id, item.k), item.image, item.prompt_id, item.k, item.prompt, args.seed)
             )
         write_part(args.out, [writer.commit()], made_of, dataset=args.dataset)
+
+
+def _shape(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     config = _config(args)
     proxies = FeatureSet.read(args.proxies).first(args.num_proxies, "proxies")
-    negatives = FeatureSet.read(args.negatives).first(args.num_negatives, "negatives")
+    negatives = FeatureSet.read(args.negatives, args.negative_images).first(args.num_negatives, "negatives")
     pool = FeatureSet.read(*(args.pool, args.pool_images) if config.variant == "bootstrap" else ([],))
     abouts = proxies.abouts | negatives.abouts | pool.abouts
     encoder = common_encoder(abouts)
@@ -56,6 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--proxies", type=Path, nargs="+", required=True, help="features of the proxy images, label 1")
     add("--negatives", type=Path, nargs="+", required=True, help="features of the generator's images, label 0")
+    add(
+        "--negative-images",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="part files of --negatives; only samples k = 0 are then used",
+    )
     add("--pool", type=Path, nargs="+", default=[], help="features of further samples, ranked by variant bootstrap")
     add(
         "--pool-images", type=Path, nargs="+", default=[], help="part files of --pool; only samples k = 0 are then used"

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from workflow_scripts.lib.rewards.encoders import CLIPVisionTokens, encode_part
+from workflow_scripts.lib.rewards.encoders import CLIPVisionTokens, concatenate, encode_part
 from workflow_scripts.lib.shards import ImageRecord, Part, ShardWriter, key_of, write_part
 
 from .common import compare, report, scratch
@@ -51,11 +51,6 @@ def make_encoder(folder: Path) -> CLIPVisionTokens:
     CLIPVisionModel(CLIPVisionConfig()).save_pretrained(folder)
     CLIPImageProcessor().save_pretrained(folder)
     return CLIPVisionTokens(folder)
-
-
-def concatenate(tokens: Tensor) -> Tensor:
-    """[CLS ‖ mean] of tokens (B, 50, 768)."""
-    return torch.cat([tokens[:, 0], tokens.mean(1)], 1)
 
 
 def bare_forward(encoder: CLIPVisionTokens, pixels: Tensor, batch: int) -> Callable[[], Tensor]:

@@ -56,8 +56,8 @@ def test_images_are_cropped_to_their_centre_whatever_their_format(tmp_path):
     wide[:, 20:60] = 200
     for suffix in ("png", "bmp"):
         Image.fromarray(wide).save(tmp_path / f"image.{suffix}")
-        cropped = open_image((tmp_path / f"image.{suffix}").read_bytes(), 40, "image")
-        assert cropped.shape == (40, 40, 3)
+        cropped = open_image((tmp_path / f"image.{suffix}").read_bytes(), (40, 30), "image")
+        assert cropped.shape == (40, 30, 3)
         assert (cropped == 200).all()
 
 
@@ -65,27 +65,27 @@ def test_a_folder_gives_its_images_in_order_of_name(tmp_path):
     for i, level in enumerate((10, 200, 90)):
         Image.new("RGB", (16, 16), (level,) * 3).save(tmp_path / f"{i}.png")
     (tmp_path / "notes.txt").write_text("no image")
-    items = list(read_dataset({"kind": "folder", "path": str(tmp_path)}, 3, 16, 0, tmp_path))
+    items = list(read_dataset({"kind": "folder", "path": str(tmp_path)}, 3, (16, 16), 0, tmp_path))
     assert [item.image.mean() for item in items] == [10, 200, 90]
 
 
 def test_a_folder_with_too_few_images_or_a_broken_one_is_refused(tmp_path):
     source = {"kind": "folder", "path": str(tmp_path)}
     with pytest.raises(UserError, match="is empty, 1 are asked for"):
-        list(read_dataset(source, 1, 16, 0, tmp_path))
+        list(read_dataset(source, 1, (16, 16), 0, tmp_path))
     Image.new("RGB", (64, 64)).save(tmp_path / "0.png")
     with pytest.raises(UserError, match="holds 1 images, 2 are asked for"):
-        list(read_dataset(source, 2, 16, 0, tmp_path))
+        list(read_dataset(source, 2, (16, 16), 0, tmp_path))
     (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:60])
     with pytest.raises(UserError, match=r"0\.png cannot be read as an image"):
-        list(read_dataset(source, 1, 16, 0, tmp_path))
+        list(read_dataset(source, 1, (16, 16), 0, tmp_path))
     with pytest.raises(UserError, match="does not exist"):
-        list(read_dataset({"kind": "folder", "path": str(tmp_path / "none")}, 1, 16, 0, tmp_path))
+        list(read_dataset({"kind": "folder", "path": str(tmp_path / "none")}, 1, (16, 16), 0, tmp_path))
 
 
 def test_the_worlds_images_are_the_same_every_time(tmp_path):
     source = {"kind": "world", "split": "proxies", "style": "colour", "quality": "crisp"}
-    first, again = (list(read_dataset(source, 5, 32, 0, tmp_path)) for _ in range(2))
+    first, again = (list(read_dataset(source, 5, (32, 32), 0, tmp_path)) for _ in range(2))
     assert all(np.array_equal(a.image, b.image) and a.prompt == b.prompt for a, b in zip(first, again, strict=True))
-    pairs = list(read_dataset({**source, "quality": "pairs"}, 2, 32, 0, tmp_path))
+    pairs = list(read_dataset({**source, "quality": "pairs"}, 2, (32, 32), 0, tmp_path))
     assert [(item.prompt_id, item.k) for item in pairs] == [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -106,16 +106,11 @@ def test_command_puts_the_selected_images_pixel_for_pixel_into_the_sheet(tmp_pat
     rewards.columns = ["key", "prompt_id", "k", "reward"]
     rewards.astype({"reward": float}).to_parquet(tmp_path / "rewards.parquet")
     out = tmp_path / "sheet.png"
-    columns = ["--column", "Base", "first", str(part), "--column", "RM@3", "ganrm.best3", str(part)]
-    options = [
-        *columns,
-        "--rewards",
-        f"RM@3={tmp_path / 'rewards.parquet'}",
-        "--out",
-        str(out),
-        str(out.with_suffix(".pdf")),
-    ]
-    make_sheet([*options, "--prompts", "2", "--cell", "64"])
+    rewards = str(tmp_path / "rewards.parquet")
+    first = ["--column", "SD1.5", "2", "Base", "first", "-", str(part)]
+    best = ["--column", "SD1.5", "2", "RM@3", "ganrm.best3", rewards, str(part)]
+    below = ["--column", "SDXL", "4", "Base", "first", "-", str(part)]
+    make_sheet([*first, *best, *below, "--out", str(out), str(out.with_suffix(".pdf")), "--cell", "64"])
     sheet = np.asarray(Image.open(out).convert("RGB"))
     step = 64 + sheets.GAP
     for row, prompt in enumerate((0, 2)):
@@ -123,10 +118,14 @@ def test_command_puts_the_selected_images_pixel_for_pixel_into_the_sheet(tmp_pat
             top, left = sheets.TITLES + row * step, sheets.LABEL + column * step
             shown = sheet[top : top + 64, left : left + 64]
             np.testing.assert_array_equal(shown, sheets.fit(images[prompt, k], 64))
-    with pytest.raises(UserError, match="'Base' has no images of prompt 9"):
-        make_sheet([*options, "--prompt-ids", "1", "9"])
+    top = 2 * sheets.TITLES + 2 * step + 3 * step
+    np.testing.assert_array_equal(
+        sheet[top : top + 64, sheets.LABEL : sheets.LABEL + 64], sheets.fit(images[3, 0], 64), "the second block"
+    )
+    with pytest.raises(UserError, match="5 prompts asked for, the collection has 4"):
+        make_sheet(["--column", "SD1.5", "5", *first[3:], "--out", str(out)])
     with pytest.raises(UserError, match="needs a table with the column 'reward'"):
-        make_sheet([*columns, "--prompts", "2", "--out", str(out)])
+        make_sheet([*best[:5], "-", str(part), "--out", str(out)])
 
 
 def test_collections_of_other_prompts_do_not_share_a_sheet(tmp_path):
@@ -134,13 +133,14 @@ def test_collections_of_other_prompts_do_not_share_a_sheet(tmp_path):
 
     images = np.zeros((2, 1, 8, 8, 3), np.uint8)
     ours, other = collection(tmp_path / "a", images), collection(tmp_path / "b", images, "photo")
-    columns = ["--column", "Base", "first", str(ours), "--column", "DPO", "first", str(other)]
+    block = ("--column", "SD1.5", "2")
+    columns = [*block, "Base", "first", "-", str(ours), *block, "DPO", "first", "-", str(other)]
     with pytest.raises(UserError, match="'DPO' shows 'photo number 0' where 'Base' shows 'prompt number 0'"):
-        make_sheet([*columns, "--prompts", "2", "--out", str(tmp_path / "sheet.png")])
+        make_sheet([*columns, "--out", str(tmp_path / "sheet.png")])
 
 
 def test_long_prompts_are_cut_to_the_height_of_a_row():
     columns = [sheets.SheetColumn("a", ["a very long prompt " * 40], [np.zeros((4, 4, 3), np.uint8)])]
-    figure = sheets.draw_sheet(columns, cell=64)
+    figure = sheets.draw_sheet({"SD1.5": columns}, cell=64)
     label = next(text.get_text() for text in figure.texts if text.get_text().startswith("a very"))
     assert label.endswith("…") and len(label.splitlines()) <= 3

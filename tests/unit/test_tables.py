@@ -31,7 +31,7 @@ def measure(folder: Path, policy: str, selection: str, **values: float) -> Path:
     return path
 
 
-def row(name: str, policy: str, paper: dict, better_than: str | None = "Base", **about: str) -> Row:
+def row(name: str, policy: str, paper: dict, better_than: tuple = (("SD1.5", "Base"),), **about: str) -> Row:
     measured = {"policy": policy, "round": None, "selection": "first", "reward": None, "candidates": 1, "lines": {}}
     return Row(base="SD1.5", row=name, **measured, paper=paper, better_than=better_than, **about)
 
@@ -42,12 +42,12 @@ COLUMNS = [
     Column("crisp", "higher", 1),
 ]
 ROWS = [
-    row("Base", "sd15", {"fid": 72.06, "hps": 0.277}, better_than=None),
+    row("Base", "sd15", {"fid": 72.06, "hps": 0.277}, better_than=()),
     row("DPO", "sd15_dpo", {"fid": 63.61, "hps": 0.277}, note="An odd_note & more."),
     row("SFT", "sd15_sft", {"fid": 74.0, "hps": 0.281}, paper_source="Tab. 9"),
     row("Later", "sd15_later", {"fid": 60.0}),
 ]
-TABLE = Table("tab1", "Tab. 1: quality", "A caption with 100 %.", "Base", COLUMNS, ROWS, None)
+TABLE = Table("tab1", "Tab. 1: quality", "A caption with 100 %.", "Base", False, COLUMNS, ROWS, None)
 PLANNED = [PlannedRow(one, one.policy, "first", "scale runs 1 round" if one.row == "Later" else "") for one in ROWS]
 TITLES = {"fid": "FD (tiny extractor)", "hps": "tiny HPS", "crisp": "crispness"}
 

@@ -19,9 +19,10 @@ from workflow_scripts.lib.warm import VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "rules", "config", "workflow_scripts", "profiles", "envs", "docs/captions")
-TINY, TABLE, FIGURE = "config/scales/tiny.yaml", "config/tables/ganrm_tab1.yaml", "config/tables/ganrm_fig2.yaml"
+TINY, TABLES = "config/scales/tiny.yaml", "config/tables"
+TABLE, FIGURE = f"{TABLES}/ganrm_tab1.yaml", f"{TABLES}/ganrm_fig2.yaml"
 SNAKEMAKE = (sys.executable, "-m", "snakemake")
-TARGETS = ("ganrm_tab1", "ganrm_fig2")
+TARGETS = ("ganrm_tab1", "ganrm_fig2", "ganrm_fig3")
 PROMPTS, IMAGES, SAMPLES, STEPS = 6, 12, 3, 4
 
 
@@ -103,8 +104,8 @@ def make_study(root: Path, *, resources: bool = True, reduced: bool = True) -> S
     study = Study(root)
     if reduced:
         study.edit(TINY, reduce_scale)
-        study.edit(TABLE, lambda table: table["rows"][2]["selection"].update(best_of=SAMPLES))
-        study.edit(FIGURE, lambda figure: figure.update(ranks_of=SAMPLES))
+        for sheet in (root / TABLES).glob("*.yaml"):
+            study.edit(f"{TABLES}/{sheet.name}", reduce_sheet)
     return study
 
 
@@ -122,11 +123,21 @@ def reduce_scale(scale: dict) -> None:
         sampling_batch_size=SAMPLES,
     )
     rewards, runs = scale["overrides"]["rewards"], scale["overrides"]["runs"]
+    scale["overrides"]["named"].pop("rewards")
     rewards.update(num_proxies=assumed(IMAGES), num_negatives=assumed(IMAGES))
     rewards["bootstrap"].update(num_positives=assumed(2), num_negatives=assumed(2))
     rewards["optimizer"] = {"batch_size": assumed(8), "epochs": assumed(3)}
     runs.update(candidates=assumed(SAMPLES))
     runs["training"].update(max_steps=assumed(STEPS), lr_warmup_steps=assumed(1))
+
+
+def reduce_sheet(sheet: Any) -> None:
+    """Rank no more samples than the reduced pool has, and show no more prompts; anywhere in a table or figure."""
+    for value in sheet.values() if isinstance(sheet, dict) else sheet if isinstance(sheet, list) else ():
+        reduce_sheet(value)
+    limits = {"best_of": SAMPLES, "ranks_of": SAMPLES, "show": PROMPTS}
+    for key in limits.keys() & sheet.keys() if isinstance(sheet, dict) else ():
+        sheet[key] = min(sheet[key], limits[key])
 
 
 def assumed(value: Any) -> dict[str, Any]:

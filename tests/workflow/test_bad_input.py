@@ -18,7 +18,7 @@ from tests.workflow.study import FIGURE, IMAGES, TABLE, TINY, Study, make_study
 RUNS, MODELS, SETTINGS = "config/runs/ganrm.yaml", "config/models.yaml", "config/config.yaml"
 RESULTS, USER_IMAGES = "results/tiny", "resources/user_images"
 EVAL, FEATURES = f"{RESULTS}/samples/sd15/eval", f"{RESULTS}/features/extractor/samples/sd15/eval/part0.safetensors"
-PROXIES = f"{RESULTS}/images/proxies/part0.json"
+PROXIES = f"{RESULTS}/images/proxies.32x32/part0.json"
 
 # By name: file, text, its replacement, and words of the message
 MISTAKES = {
@@ -83,7 +83,7 @@ def test_a_mistake_in_the_configuration_stops_everything(unedited, tmp_path, fil
 @pytest.mark.parametrize(
     ("verb", "option", "words"),
     [
-        ("import_images", "--dataset", ["--count", 3, "--size", 32]),
+        ("import_images", "--dataset", ["--count", 3, "--shape", "32x32"]),
         ("make_prompts", "--source", ["--prompt-set", "eval", "--count", 3]),
         ("encode_images", "--encoder", ["--images", f"{EVAL}/part0.json"]),
     ],
@@ -112,7 +112,7 @@ def with_images(study) -> Study:
 
 
 def import_images(study: Study, refuse: bool = False) -> str:
-    words = ("--dataset", "user_images", "--count", IMAGES, "--size", 32, "--out", PROXIES)
+    words = ("--dataset", "user_images", "--count", IMAGES, "--shape", "32x32", "--out", PROXIES)
     return refused(study, "import_images", *words) if refuse else study.cli("import_images", *words).stdout
 
 
@@ -146,7 +146,7 @@ def test_a_folder_of_proxies(with_images, spoil, message):
 def test_snakemake_shows_the_line_of_the_failed_job_and_makes_nothing_of_it(with_images):
     (with_images.root / PROXIES).unlink()
     _truncate(with_images.root / USER_IMAGES)
-    done = with_images.snakemake(f"{RESULTS}/features/clip_tokens/images/proxies/part0.safetensors", check=False)
+    done = with_images.snakemake(f"{RESULTS}/features/clip_tokens/images/proxies.32x32/part0.safetensors", check=False)
     assert done.returncode != 0
     assert "error: resources/user_images/07.png cannot be read as an image" in done.stdout
     assert not (with_images.root / RESULTS / "features").exists()
@@ -215,7 +215,7 @@ def test_a_loss_that_is_nan_keeps_the_policy_that_was_there(damaged):
     from safetensors.torch import save_file
 
     examples, spoilt = (
-        damaged.root / name for name in (f"{RESULTS}/latents/preferences.safetensors", "nan.safetensors")
+        damaged.root / name for name in (f"{RESULTS}/latents/images/sd15/preferences.safetensors", "nan.safetensors")
     )
     with safe_open(examples, "pt") as file:
         tensors, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
@@ -252,7 +252,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
 
 
 def test_a_full_disk_keeps_what_was_there(study, small_disk):
-    words = ("--dataset", "world_proxies", "--size", 32, "--out", small_disk / "part0.json")
+    words = ("--dataset", "world_proxies", "--shape", "32x32", "--out", small_disk / "part0.json")
     study.cli("import_images", *words, "--count", 3)
     before = {path.name: path.read_bytes() for path in small_disk.iterdir()}
     message = refused(study, "import_images", *words, "--count", 200)

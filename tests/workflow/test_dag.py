@@ -11,7 +11,7 @@ from tests.workflow.study import REPOSITORY, TARGETS, Study, assumed, jobs_of, m
 PAPER_TABLE = "results/tables/ganrm_tab1.csv"
 TRAIN_PROMPTS, SAMPLES, ROUNDS, PROXIES, EVAL_PROMPTS = 20_000, 10, 3, 500, 1000  # arXiv 2506.13846, Sec. 4.1, Tab. 9
 IMAGES_PER_JOB = 10_000
-SCORERS = 4
+SCORERS, DISTANCES = 4, 2
 RULES = [path for path in (REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk")))]
 POOL_PARTS = TRAIN_PROMPTS * SAMPLES // IMAGES_PER_JOB
 
@@ -25,22 +25,29 @@ def planned(tmp_path_factory) -> Study:
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ("ganrm_tab1", {"make_table": 1, "make_sheet": 1, "train_sft": 1, "train_dpo": 4, "compute_metrics": 6}),
+        ("ganrm_tab1", {"make_table": 1, "make_sheet": None, "train_sft": 1, "train_dpo": 4, "compute_metrics": 6}),
+        ("ganrm_fig3", {"make_sheet": 1, "train_sft": 1, "train_dpo": 4, "compute_metrics": None}),
+        ("ganrm_tab4", {"make_table": 1, "train_reward": 4, "sample_images": 5, "compute_metrics": 4}),
+        ("ganrm_tab6", {"check_architecture": 1, "total": 2}),
+        ("ganrm_tab7", {"make_table": 1, "train_reward": 3, "train_sft": 3, "train_dpo": 3, "compute_metrics": 9}),
+        ("ganrm_tab8", {"make_table": 1, "train_reward": 1, "train_sft": 3, "train_dpo": 3, "compute_metrics": 9}),
+        ("ganrm_tab9", {"make_table": 1, "train_reward": 3, "train_sft": None, "train_dpo": 3, "compute_metrics": 4}),
         ("ganrm_fig2", {"plot_ranks": 1, "train_dpo": 1, "train_reward": 1, "compute_metrics": 12}),
         (
             None,
             {
                 "validate_reward": 1,
-                "make_table": 1,
+                "make_table": 5,
+                "check_architecture": 1,
                 "plot_ranks": 1,
                 "make_sheet": 1,
-                "train_reward": 3,
-                "compute_metrics": 16,
+                "train_reward": 8,
+                "compute_metrics": 32,
             },
         ),
-        ("directions", {"summarize_directions": 1, "train_sft": 3, "train_dpo": 12, "compute_metrics": 18}),
+        ("directions", {"summarize_directions": 5, "train_sft": 15, "train_dpo": 24, "compute_metrics": 66}),
     ],
-    ids=["tab1", "fig2", "bare", "directions"],
+    ids=["tab1", "fig3", "tab4", "tab6", "tab7", "tab8", "tab9", "fig2", "bare", "directions"],
 )
 def test_targets_at_tiny_scale(planned, target, expected):
     jobs = planned.dry_run(*([target] if target else []))
@@ -55,7 +62,7 @@ def test_the_paper_scale_table_lists_its_true_jobs(planned):
         "make_prompts": 3,
         "import_images": 2,
         "sample_images": ROUNDS * (POOL_PARTS + 1) + evaluated,
-        "encode_images": encoded_by_clip + 1 + evaluated,
+        "encode_images": encoded_by_clip + DISTANCES * (1 + evaluated),
         "score_images": SCORERS * evaluated,
         "train_reward": ROUNDS,
         "score_rewards": ROUNDS + 1,
@@ -93,8 +100,9 @@ def test_targets_are_listed_with_a_sentence_each(planned):
     listed = planned.snakemake("--list-target-rules").stdout
     described = dict(re.findall(r"^(\w+) \((.+)\)$", listed, re.MULTILINE))
     targets = re.findall(r"^rule (\w+):", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE)
-    assert described.keys() == set(targets) >= {"all", "directions", "tiny_zoo", *TARGETS}
-    assert all(len(sentence) > 20 and sentence.endswith(".") for sentence in described.values())
+    sheets = {path.stem for path in (REPOSITORY / "config/tables").glob("*.yaml")}
+    assert described.keys() == {*targets, *sheets} >= {"all", "directions", "tiny_zoo", *TARGETS}
+    assert all(len(sentence) > 15 and sentence.endswith(".") for sentence in described.values())
 
 
 def test_the_snakefile_is_a_table_of_contents():

@@ -59,7 +59,7 @@ def test_the_table_in_long_form(table):
 
 def test_its_values_are_those_of_the_metrics_files_and_its_commands_make_them(finished, table):
     for row in table.itertuples():
-        path = f"{RESULTS}/metrics/{row.run}/{row.selection}.json"
+        path = f"{RESULTS}/metrics/{row.run}/eval/{row.selection}.json"
         assert read_json(finished.root / path)["metrics"][row.column]["value"] == row.ours
         assert row.command == f"snakemake {path}"
 
@@ -134,8 +134,8 @@ def test_policies_are_compared_on_the_same_prompts_and_noise(finished):
 def test_table_and_figure_quote_the_same_files(finished):
     quoted = [set(commands(finished, verb)[0]["--metrics"]) for verb in ("make_table", "plot_ranks")]
     assert {
-        f"{RESULTS}/metrics/sd15/first.json",
-        f"{RESULTS}/metrics/sd15_diffusiondpo.r1/first.json",
+        f"{RESULTS}/metrics/sd15/eval/first.json",
+        f"{RESULTS}/metrics/sd15_diffusiondpo.r1/eval/first.json",
     } == set.intersection(*quoted)
 
 

@@ -12,6 +12,9 @@ import numpy as np
 from ..errors import UserError
 from ..seeds import seed_of
 
+Shape = tuple[int, int]
+"""Height and width in pixels."""
+
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -25,14 +28,14 @@ class Item:
     image: np.ndarray
 
 
-def read_dataset(source: dict, count: int, size: int, seed: int, data_folder: Path) -> Iterator[Item]:
-    """`count` images (or pairs) of a data set, size x size pixels; UserError if there are fewer or one is damaged."""
+def read_dataset(source: dict, count: int, shape: Shape, seed: int, data_folder: Path) -> Iterator[Item]:
+    """`count` images (or pairs) of a data set in a shape; UserError if there are fewer or one is damaged."""
     if source["kind"] == "world":
         yield from _world(source, count, seed)
     elif source["kind"] == "folder":
-        yield from _folder(Path(source["path"]), count, size)
+        yield from _folder(Path(source["path"]), count, shape)
     else:
-        yield from _archives([data_folder / source["hub"] / name for name in source["files"]], count, size)
+        yield from _archives([data_folder / source["hub"] / name for name in source["files"]], count, shape)
 
 
 def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
@@ -47,7 +50,7 @@ def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
             yield Item(i, k, scene.caption(), to_uint8(image))
 
 
-def _folder(folder: Path, count: int, size: int) -> Iterator[Item]:
+def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:
     if not folder.is_dir():
         raise UserError(
             f"the image folder {folder} does not exist; make it and put images in, "
@@ -56,10 +59,10 @@ def _folder(folder: Path, count: int, size: int) -> Iterator[Item]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     _enough(len(paths), count, folder)
     for i, path in enumerate(paths[:count]):
-        yield Item(i, 0, "", open_image(path.read_bytes(), size, str(path)))
+        yield Item(i, 0, "", open_image(path.read_bytes(), shape, str(path)))
 
 
-def _archives(archives: list[Path], count: int, size: int) -> Iterator[Item]:
+def _archives(archives: list[Path], count: int, shape: Shape) -> Iterator[Item]:
     done = 0
     for path in archives:
         if not path.exists():
@@ -68,7 +71,7 @@ def _archives(archives: list[Path], count: int, size: int) -> Iterator[Item]:
             for member in archive:
                 if done < count and member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
                     yield Item(
-                        done, 0, "", open_image(archive.extractfile(member).read(), size, f"{path}:{member.name}")
+                        done, 0, "", open_image(archive.extractfile(member).read(), shape, f"{path}:{member.name}")
                     )
                     done += 1
     _enough(done, count, archives[0].parent)
@@ -83,8 +86,8 @@ def _enough(found: int, wanted: int, place: Path) -> None:
         )
 
 
-def open_image(data: bytes, size: int, name: str) -> np.ndarray:
-    """Decode, resize the shorter side to `size`, crop the centre: (size, size, 3) uint8. UserError if damaged."""
+def open_image(data: bytes, shape: Shape, name: str) -> np.ndarray:
+    """Decode, resize to cover the shape, crop the centre: (height, width, 3) uint8. UserError if damaged."""
     import io
 
     from PIL import Image, ImageOps
@@ -93,7 +96,7 @@ def open_image(data: bytes, size: int, name: str) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
             return np.asarray(
-                ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+                ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), shape[::-1], Image.Resampling.BICUBIC)
             )
     except Exception as error:  # Pillow's plugins raise many kinds
         raise UserError(f"{name} cannot be read as an image ({error}); remove or replace it") from error

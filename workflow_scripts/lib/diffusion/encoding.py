@@ -21,32 +21,39 @@ if TYPE_CHECKING:
 
 
 def pairs_of(collection: Collection, selection: Path | None) -> pd.DataFrame:
-    """Pairs to train on: columns prompt, best_key, worst_key; without a selection image 0 of a prompt against 1."""
+    """What to train on: columns prompt, best_key and, where there are pairs, worst_key.
+
+    Without a selection that is image 0 of each prompt, against image 1 if the collection has pairs.
+    """
     import pandas as pd
 
     if selection is not None:
         return pd.read_parquet(selection)
-    index = collection.index().drop_duplicates("prompt_id")
-    keys = {f"{name}_key": [key_of(i, k) for i in index["prompt_id"]] for k, name in enumerate(("best", "worst"))}
-    return pd.DataFrame({"prompt": list(index["prompt"]), **keys})
+    index = collection.index()
+    first = index.drop_duplicates("prompt_id")
+    sides = ("best", "worst") if index["k"].max() > 0 else ("best",)
+    keys = {f"{side}_key": [key_of(i, k) for i in first["prompt_id"]] for k, side in enumerate(sides)}
+    return pd.DataFrame({"prompt": list(first["prompt"]), **keys})
 
 
 def encode_examples(
     pipeline: DiffusionPipeline, collection: Collection, pairs: pd.DataFrame, latents: str, batch_size: int, seed: int
 ) -> Examples:
     """Latents of every image that a pair names, each encoded once; embeddings of every prompt and of the empty one."""
-    keys = list(dict.fromkeys([*pairs["best_key"], *pairs["worst_key"]]))
+    sides = {side: pairs[f"{side}_key"] for side in ("best", "worst") if f"{side}_key" in pairs}
+    keys = list(dict.fromkeys(key for column in sides.values() for key in column))
     found = (
         collection.latents(keys)
         if latents == "sampler"
         else _encode_images(pipeline, collection, keys, batch_size, seed)
     )
     row = {key: i for i, key in enumerate(keys)}
-    best, worst = (found[[row[key] for key in pairs[column]]] for column in ("best_key", "worst_key"))
+    latents_of = {side: found[[row[key] for key in column]] for side, column in sides.items()}
     prompts = list(dict.fromkeys(pairs["prompt"]))
     place = {prompt: i for i, prompt in enumerate(prompts, 1)}
     index = torch.tensor([place[prompt] for prompt in pairs["prompt"]])
-    return Examples(best, worst, index, encode_texts(pipeline, ["", *prompts]))
+    embeddings = encode_texts(pipeline, ["", *prompts])
+    return Examples(latents_of["best"], latents_of.get("worst"), index, embeddings)
 
 
 def encode_texts(pipeline: DiffusionPipeline, prompts: list[str], batch_size: int = 64) -> dict[str, Tensor]:

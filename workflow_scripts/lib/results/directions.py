@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..metrics.bootstrap import Estimate
+from ..spec.tables import expectations
 from . import verdicts
 from .evidence import Evidence
-from .tables import ScaledTable, candidate_of, expected_sign
+from .tables import ScaledTable, candidate_of, name_of
 from .writing import markdown_table
 
 if TYPE_CHECKING:
@@ -74,19 +75,14 @@ def _line(names: tuple, claim: list) -> list[str]:
 
 
 def _claims(table: ScaledTable, evidence: Evidence) -> Iterator[dict]:
-    for row in table.rows:
-        other = table.find(row)
-        for column in table.columns if other and not row.skipped else ():
-            if sign := expected_sign(table.table, row, column):
-                about = {"table": table.table.name, "scale": table.scale, "base": row.row.base, "row": row.row.row}
-                about |= {
-                    "against": other.row.row,
-                    "column": column.name,
-                    "title": table.titles[column.name],
-                    "expected": sign,
-                }
-                differences = evidence.differences(candidate_of(row), candidate_of(other), column.name)
-                yield from (about | one for one in _verdicts(sign, differences))
+    for expected in expectations(table.table):
+        row, other = table.find(expected.row), table.find(expected.better_than)
+        if row and other and expected.column in table.titles:
+            about = {"table": table.table.name, "scale": table.scale, "base": row.row.base, "row": row.row.row}
+            about |= {"against": name_of(other, row.row.base), "column": expected.column}
+            about |= {"title": table.titles[expected.column], "expected": expected.sign}
+            differences = evidence.differences(candidate_of(row), candidate_of(other), expected.column)
+            yield from (about | one for one in _verdicts(expected.sign, differences))
 
 
 def _verdicts(sign: int, differences: dict[int, Estimate]) -> Iterator[dict]:

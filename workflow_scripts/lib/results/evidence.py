@@ -19,7 +19,7 @@ Candidate = tuple[str, str]
 
 @dataclass(frozen=True)
 class Measurement:
-    """One metrics file: a policy of one replicate under one selection."""
+    """One metrics file: a policy of one replicate under one selection, on one prompt set."""
 
     path: Path
     policy: Policy
@@ -38,12 +38,7 @@ class Measurement:
         return read_bootstrap(self.path)
 
     def value(self, metric: str) -> float:
-        """The point estimate of a metric; UserError when the file lacks it."""
-        if metric not in self.metrics:
-            raise UserError(
-                f"{self.path} has no metric '{metric}', only {', '.join(self.metrics)}; "
-                f"delete it and remake it with compute_metrics"
-            )
+        """The point estimate of a metric."""
         return self.metrics[metric]["value"]
 
 
@@ -58,33 +53,36 @@ class Summary:
 
 
 class Evidence:
-    """The metrics files of one scale; every candidate must have been measured in the same replicates."""
+    """The metrics files of one scale; every metric of a candidate must have been measured in the same replicates."""
 
     def __init__(self, paths: Iterable[str | Path]):
-        self._found: dict[Candidate, dict[int, Measurement]] = {}
+        self._found: dict[Candidate, dict[str, dict[int, Measurement]]] = {}
         for path in map(Path, paths):
             measurement = _read(path)
-            replicates = self._found.setdefault(measurement.candidate, {})
-            if measurement.policy.replicate in replicates:
-                raise UserError(
-                    f"{path} and {replicates[measurement.policy.replicate].path} measure the same; give one of them"
-                )
-            replicates[measurement.policy.replicate] = measurement
+            metrics = self._found.setdefault(measurement.candidate, {})
+            for metric in measurement.metrics:
+                self._add(metrics.setdefault(metric, {}), measurement)
         self._require_same_replicates()
 
-    def replicates(self, candidate: Candidate) -> dict[int, Measurement]:
-        """The measurements of a candidate by replicate, in order; UserError when there are none."""
+    def replicates(self, candidate: Candidate, metric: str) -> dict[int, Measurement]:
+        """The files that hold a metric of a candidate, by replicate, in order; UserError when there are none."""
         if candidate not in self._found:
             known = ", ".join("/".join(one) for one in self._found)
             raise UserError(f"no metrics file of {'/'.join(candidate)} was given; given: {known or 'none'}")
-        return dict(sorted(self._found[candidate].items()))
+        metrics = self._found[candidate]
+        if metric not in metrics:
+            raise UserError(
+                f"the metrics files of {'/'.join(candidate)} have no metric '{metric}', only {', '.join(metrics)}; "
+                f"delete them and remake them with compute_metrics"
+            )
+        return dict(sorted(metrics[metric].items()))
 
     def summary(self, candidate: Candidate, metric: str) -> Summary:
         """A metric over the replicates of a candidate.
 
         The interval says what other prompts would make of the mean: resample i has the same prompts in all replicates.
         """
-        measured = list(self.replicates(candidate).values())
+        measured = list(self.replicates(candidate, metric).values())
         values = np.array([one.value(metric) for one in measured])
         estimate = interval(values.mean(), self.column(candidate, metric))
         sd = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
@@ -92,27 +90,34 @@ class Evidence:
 
     def column(self, candidate: Candidate, metric: str) -> np.ndarray:
         """Bootstrap column (R,) of the mean of a metric over the replicates."""
-        return np.mean([one.columns[metric] for one in self.replicates(candidate).values()], axis=0)
+        return np.mean([one.columns[metric] for one in self.replicates(candidate, metric).values()], axis=0)
 
     def differences(self, candidate: Candidate, other: Candidate, metric: str) -> dict[int, Estimate]:
         """Paired differences candidate - other by replicate."""
-        others = self.replicates(other)
+        others = self.replicates(other, metric)
         return {
             replicate: paired_difference(
                 one.value(metric), others[replicate].value(metric), *_paired(one, others[replicate], metric)
             )
-            for replicate, one in self.replicates(candidate).items()
+            for replicate, one in self.replicates(candidate, metric).items()
         }
 
     def difference(self, candidate: Candidate, other: Candidate, metric: str) -> Estimate:
         """The paired difference candidate - other of the means over replicates, with its interval over prompts."""
-        pairs = list(zip(self.replicates(candidate).values(), self.replicates(other).values(), strict=True))
+        both = (self.replicates(one, metric).values() for one in (candidate, other))
+        pairs = list(zip(*both, strict=True))
         value = np.mean([one.value(metric) - two.value(metric) for one, two in pairs])
         ours, theirs = np.mean([_paired(one, two, metric) for one, two in pairs], axis=0)
         return paired_difference(float(value), 0.0, ours, theirs)
 
+    def _add(self, replicates: dict[int, Measurement], measurement: Measurement) -> None:
+        other = replicates.setdefault(measurement.policy.replicate, measurement)
+        if other is not measurement:
+            raise UserError(f"{measurement.path} and {other.path} measure the same; give one of them")
+
     def _require_same_replicates(self) -> None:
-        (first, expected), *others = self._found.items() or [(None, {})]
+        measured = [(one, replicates) for one, metrics in self._found.items() for replicates in metrics.values()]
+        (first, expected), *others = measured or [(None, {})]
         for candidate, replicates in others:
             if replicates.keys() != expected.keys():
                 raise UserError(

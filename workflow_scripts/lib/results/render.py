@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..spec.scales import PAPER
-from .tables import COLUMNS
+from .tables import COLUMNS, SIDE_BY_SIDE
 from .verdicts import MARKS
 from .writing import markdown_table
 
@@ -67,6 +67,8 @@ def read_rows(path) -> "pd.DataFrame":
 def grid(rows: "pd.DataFrame") -> Grid:
     """The printed form of a long-form table, rows and columns in its order."""
     best = _best(rows)
+    if rows["layout"].iloc[0] == SIDE_BY_SIDE:
+        return _side_by_side(rows, best)
     columns = rows.drop_duplicates("column")
     header = [(row.title, ARROWS[row.better]) for row in columns.itertuples()]
     blocks = []
@@ -77,6 +79,19 @@ def grid(rows: "pd.DataFrame") -> Grid:
         ]
         blocks.append((base, lines))
     return Grid(header, blocks)
+
+
+def _side_by_side(rows: "pd.DataFrame", best: set[int]) -> Grid:
+    """One block, with a group of columns for each base; a row that a base lacks is empty there."""
+    columns = rows.drop_duplicates(["base", "column"])
+    header = [(f"{row.base}: {row.title}", ARROWS[row.better]) for row in columns.itertuples()]
+    cells = {(row.row, row.base, row.column): _cell(row, row.Index in best) for row in rows.itertuples()}
+    missing = Cell(EMPTY, "", "", "", False)
+    lines = [
+        (name, [cells.get((name, row.base, row.column), missing) for row in columns.itertuples()])
+        for name in rows["row"].drop_duplicates()
+    ]
+    return Grid(header, [("", lines)])
 
 
 def preamble(rows: "pd.DataFrame", margins: bool = True) -> str:
@@ -128,6 +143,22 @@ def latex(rows: "pd.DataFrame", title: str, caption: str) -> str:
         f"\\begin{{tabular}}{{ll{'r' * len(table.header)}}}\n\\toprule\n{_latex_line(head)}\\midrule\n"
         + "\\midrule\n".join(blocks)
         + "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+    )
+
+
+def plain_markdown(rows: "pd.DataFrame", name: str, title: str, caption: str) -> str:
+    """Any table as a Markdown document, cell by cell."""
+    body = ([str(cell) for cell in row] for row in rows.itertuples(index=False))
+    return "\n".join([f"# {title}", "", caption, "", *markdown_table(list(rows), body), ""])
+
+
+def plain_latex(rows: "pd.DataFrame", name: str, title: str, caption: str) -> str:
+    """Any table in LaTeX (package booktabs), cell by cell."""
+    body = "".join(_latex_line([_tex(str(cell)) for cell in row]) for row in rows.itertuples(index=False))
+    return (
+        f"\\begin{{table}}\n\\centering\n\\caption{{{_tex(title)}. {_tex(caption)}}}\n\\label{{tab:{name}}}\n"
+        f"\\begin{{tabular}}{{{'l' * rows.shape[1]}}}\n\\toprule\n{_latex_line(map(_tex, rows))}\\midrule\n"
+        f"{body}\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
     )
 
 

@@ -1,7 +1,10 @@
-"""Image sheets: a row per prompt, a column per policy and selection; `first` shows the same seed in every column."""
+"""Image sheets: a row per prompt, a column per policy and selection; `first` shows the same seed in every column.
+
+Columns of one base model are a block; blocks stand below each other.
+"""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,19 +35,15 @@ class SheetColumn:
 
 
 def read_column(
-    title: str, selection: str, parts: Sequence[Path], rewards: "pd.DataFrame | None", prompt_ids: Sequence[int]
+    title: str, selection: str, parts: Sequence[Path], rewards: "pd.DataFrame | None", show: int
 ) -> SheetColumn:
-    """The selected images of some prompts from a collection."""
+    """The selected images of `show` prompts, spread evenly over a collection."""
     from ..metrics.selection import choose
     from ..shards import Collection
 
     collection = Collection(parts)
     pool = collection.index() if rewards is None else rewards
-    pool = pool[pool["prompt_id"].isin(prompt_ids)]
-    if missing := sorted(set(prompt_ids) - set(pool["prompt_id"])):
-        raise UserError(
-            f"column '{title}' has no images of prompt {missing[0]}; choose among the prompts of its collection"
-        )
+    pool = pool[pool["prompt_id"].isin(spread(pool["prompt_id"], show))]
     found = list(collection.images(choose(pool, selection)))
     return SheetColumn(title, [row.prompt for row, _ in found], [image for _, image in found])
 
@@ -57,30 +56,42 @@ def spread(prompt_ids: Sequence[int], count: int) -> list[int]:
     return [distinct[i * len(distinct) // count] for i in range(count)]
 
 
-def draw_sheet(columns: Sequence[SheetColumn], cell: int = 256, blur: float = 0) -> "Figure":
-    """Draw a sheet of images that fit into `cell` pixels, blurred by a Gaussian of `blur` pixels (0: not at all).
+def draw_sheet(blocks: Mapping[str, Sequence[SheetColumn]], cell: int = 256, blur: float = 0) -> "Figure":
+    """Draw blocks of images that fit into `cell` pixels, blurred by a Gaussian of `blur` pixels (0: not at all).
 
-    UserError when the columns show other prompts than the first.
+    UserError when the columns of a block show other prompts than its first.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     from .figures import STYLE
 
-    prompts = _common_prompts(columns)
-    width, height = LABEL + len(columns) * (cell + GAP), TITLES + len(prompts) * (cell + GAP)
+    heights = {base: TITLES + len(_common_prompts(columns)) * (cell + GAP) for base, columns in blocks.items()}
+    width = LABEL + max(map(len, blocks.values())) * (cell + GAP)
     with rc_context(STYLE):
-        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-        for i, column in enumerate(columns):
-            left = LABEL + i * (cell + GAP)
-            title = textwrap.fill(column.title, int(cell * TITLE_CHARACTERS_PER_PIXEL))
-            _text(figure, left + cell / 2, TITLES - 10, title, ha="center", va="bottom", fontsize=8, fontweight="bold")
-            for j, image in enumerate(column.images):
-                _place(figure, fit(image, cell, blur), left, TITLES + j * (cell + GAP), cell)
-        for j, prompt in enumerate(prompts):
-            text = textwrap.fill(prompt, PROMPT_CHARACTERS, max_lines=max(1, cell // 26), placeholder=" …")
-            _text(figure, LABEL - 16, TITLES + j * (cell + GAP) + cell / 2, text, ha="right", va="center", fontsize=7.5)
+        figure = Figure(figsize=(width / DPI, sum(heights.values()) / DPI), dpi=DPI)
+        top = 0
+        for base, columns in blocks.items():
+            _draw_block(figure, base if len(blocks) > 1 else "", columns, top, cell, blur)
+            top += heights[base]
     return figure
+
+
+def _draw_block(
+    figure: "Figure", base: str, columns: Sequence[SheetColumn], top: float, cell: int, blur: float
+) -> None:
+    bold = {"va": "bottom", "fontsize": 8, "fontweight": "bold"}
+    _text(figure, LABEL - 16, top + TITLES - 10, base, ha="right", **bold)
+    for i, column in enumerate(columns):
+        left = LABEL + i * (cell + GAP)
+        title = textwrap.fill(column.title, int(cell * TITLE_CHARACTERS_PER_PIXEL))
+        _text(figure, left + cell / 2, top + TITLES - 10, title, ha="center", **bold)
+        for j, image in enumerate(column.images):
+            _place(figure, fit(image, cell, blur), left, top + TITLES + j * (cell + GAP), cell)
+    for j, prompt in enumerate(columns[0].prompts):
+        text = textwrap.fill(prompt, PROMPT_CHARACTERS, max_lines=max(1, cell // 26), placeholder=" …")
+        middle = top + TITLES + j * (cell + GAP) + cell / 2
+        _text(figure, LABEL - 16, middle, text, ha="right", va="center", fontsize=7.5)
 
 
 def fit(image: np.ndarray, cell: int, blur: float = 0) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..spec.scales import PAPER
-from ..spec.tables import Column, PlannedRow, Table, expectations
+from ..spec.tables import Column, PlannedRow, RowName, Table, expectations
 from . import verdicts
 from .evidence import Candidate, Evidence
 
@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "table", "scale", "base", "row", "column", "title", "better", "decimals",
+    "table", "scale", "layout", "base", "row", "column", "title", "better", "decimals",
     "paper", "ours", "ci_low", "ci_high", "sd", "replicates", "n",
     "against", "expected", "difference", "difference_low", "difference_high", "verdict", "run", "selection", "command",
 )  # fmt: skip
+
+
+BELOW, SIDE_BY_SIDE = "below", "side by side"
+"""Where the blocks of other bases stand."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,23 @@ class ScaledTable:
     columns: Sequence[Column]
     titles: Mapping[str, str]
 
-    def find(self, row: PlannedRow) -> PlannedRow | None:
-        """The row that `row` is compared with; None when there is none or the scale does not run it."""
-        named = (row.row.base, row.row.better_than)
-        return next((one for one in self.rows if (one.row.base, one.row.row) == named and not one.skipped), None)
+    def find(self, name: RowName) -> PlannedRow | None:
+        """The row of that base and name; None when the scale does not run it."""
+        return next((one for one in self.rows if (one.row.base, one.row.row) == name and not one.skipped), None)
+
+    def compared_with(self, row: PlannedRow) -> PlannedRow | None:
+        """The row that the verdict on `row` is about; None when there is none or the scale does not run it."""
+        return self.find(row.row.better_than[0]) if row.row.better_than else None
 
 
 def candidate_of(row: PlannedRow) -> Candidate:
     """The candidate of a row that was planned for replicate 0."""
     return row.policy, row.selection
+
+
+def name_of(row: PlannedRow, base: str) -> str:
+    """How a row of another base, or of the same, is called in a line of `base`."""
+    return row.row.row if row.row.base == base else f"{row.row.row} ({row.row.base})"
 
 
 def long_form(table: ScaledTable, evidence: Evidence) -> "pd.DataFrame":
@@ -69,6 +81,7 @@ def _about(table: ScaledTable, row: PlannedRow, column: Column) -> dict[str, Any
     return {
         "table": table.table.name,
         "scale": table.scale,
+        "layout": SIDE_BY_SIDE if table.table.side_by_side else BELOW,
         "base": row.row.base,
         "row": row.row.row,
         "column": column.name,
@@ -84,17 +97,17 @@ def _about(table: ScaledTable, row: PlannedRow, column: Column) -> dict[str, Any
 def _measured(table: ScaledTable, row: PlannedRow, column: Column, evidence: Evidence) -> dict[str, Any]:
     """Our value with its interval, the difference to the row compared with, the verdict: value, then direction."""
     found = evidence.summary(candidate_of(row), column.name)
-    paths = " ".join(str(one.path) for one in evidence.replicates(candidate_of(row)).values())
+    paths = " ".join(str(one.path) for one in evidence.replicates(candidate_of(row), column.name).values())
     cell = {"ours": found.estimate.value, "ci_low": found.estimate.ci_low, "ci_high": found.estimate.ci_high}
     cell |= {"sd": found.sd, "replicates": found.replicates, "n": found.n, "command": f"snakemake {paths}"}
     parts = _value_verdict(table, row, column, found.estimate.value)
-    other = table.find(row)
+    other = table.compared_with(row)
     if row.row.row == table.table.base_row:
         parts.append(verdicts.BASELINE)
     elif other is not None:
         difference = evidence.difference(candidate_of(row), candidate_of(other), column.name)
         sign = expected_sign(table.table, row, column)
-        cell |= {"against": other.row.row, "expected": sign, "difference": difference.value}
+        cell |= {"against": name_of(other, row.row.base), "expected": sign, "difference": difference.value}
         cell |= {"difference_low": difference.ci_low, "difference_high": difference.ci_high}
         parts.append(verdicts.direction(sign, difference))
     return cell | {"verdict": "; ".join(parts)}
@@ -102,8 +115,8 @@ def _measured(table: ScaledTable, row: PlannedRow, column: Column, evidence: Evi
 
 def expected_sign(table: Table, row: PlannedRow, column: Column) -> int:
     """Sign of the difference to the row compared with, 0 where the paper prints the same value twice."""
-    wanted = (row.row.base, row.row.row, column.name)
-    return next((one.sign for one in expectations(table) if (one.base, one.row, one.column) == wanted), 0)
+    wanted = ((row.row.base, row.row.row), row.row.better_than[0], column.name)
+    return next((one.sign for one in expectations(table) if (one.row, one.better_than, one.column) == wanted), 0)
 
 
 def _value_verdict(table: ScaledTable, row: PlannedRow, column: Column, ours: float) -> list[str]:

@@ -39,7 +39,9 @@ def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> En
     """
     from .inception import InceptionFeatures
 
-    classes = {found.__name__: found for found in (CLIPVisionTokens, TinyFeatures, InceptionFeatures)}
+    classes = {
+        found.__name__: found for found in (CLIPVisionTokens, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures)
+    }
     return build_encoder(classes, entry, device, dtype)
 
 
@@ -95,8 +97,28 @@ class CLIPVisionTokens:
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"features": (B, 2d)}: 1536 for ViT-B/32. The mean includes the CLS token, as the table is written."""
         pixels = self.preprocess(images, self.model.device, self.model.dtype)
-        tokens = self.model(pixels).last_hidden_state.float()
-        return {"features": torch.cat([tokens[:, 0], tokens.mean(dim=1)], dim=1).cpu()}
+        return {"features": concatenate(self.model(pixels).last_hidden_state.float()).cpu()}
+
+
+def concatenate(tokens: Tensor) -> Tensor:
+    """[CLS ‖ mean of all tokens, CLS included], (B, 2d), of tokens (B, L, d)."""
+    return torch.cat([tokens[:, 0], tokens.mean(dim=1)], dim=1)
+
+
+class CLIPImageEmbeddings:
+    """Projected image embeddings of a CLIP, not normalised: the features of clean-fid's `clip_vit_b_32` (CLIP-FID)."""
+
+    def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        from transformers import CLIPVisionModelWithProjection
+
+        self.preprocess = Preprocessing.from_folder(folder)
+        self.model = from_pretrained(CLIPVisionModelWithProjection, folder, device, dtype)
+
+    @torch.inference_mode()
+    def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """{"features": (B, p)}: 512 for ViT-B/32."""
+        pixels = self.preprocess(images, self.model.device, self.model.dtype)
+        return {"features": self.model(pixels).image_embeds.float().cpu()}
 
 
 class TinyFeatures:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .grids import ImageGrid
 from .leaves import leaves
 from .problems import Problems
-from .runs import misplaced_keys, missing_keys
+from .runs import SELECTION, misplaced_keys, missing_keys
 from .scales import Scale
 from .tables import RankFigure, Row, Table
 from .validation import Schemas
@@ -49,13 +50,14 @@ def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None
             problems.check_known(f"role '{role}' names entry", name, registry.data, scale.where(part, role))
     for role, name in scale.data.items():
         kind = config.data.data.get(name, {}).get("kind")
-        if kind and (role == "prompts") != (kind in PROMPT_KINDS):
+        if kind and (role == "prompts" or role in scale.prompts) != (kind in PROMPT_KINDS):
             problems.add(
                 f"role '{role}' cannot be played by '{name}', which is of kind {kind}", scale.where("data", role)
             )
     for metric, about in scale.metrics.items():
         said, where = f"metric '{metric}' names role", scale.where("metrics", metric)
         _check_role(config, scale, said, about["role"], METRIC_ROLES[about["kind"]], where, problems)
+        problems.check_known(f"metric '{metric}' names prompt set", about["prompts"], scale.prompts, where)
         if about["kind"] in DISTANCES:
             problems.check_known(f"metric '{metric}' names reference", about["reference"], scale.images, where)
     for kind, recipes in config.recipes.items():
@@ -73,10 +75,13 @@ def _check_role(
 
 def _check_recipe_names(config: Config, problems: Problems) -> None:
     pipelines, encoders = _roles(config, "pipeline"), _roles(config, "text_image_encoder")
-    data_roles = dict.fromkeys(role for scale in config.scales.values() for role in scale.images)
+    images, prompts = (
+        list(dict.fromkeys(name for scale in config.scales.values() for name in getattr(scale, part)))
+        for part in ("images", "prompts")
+    )
     for kind, named in (
-        ("run", {"model": pipelines, "reward": config.rewards()}),
-        ("reward", {"encoder": encoders, "data": data_roles}),
+        ("run", {"model": pipelines, "reward": config.rewards(), "data": [SELECTION, *images], "prompts": prompts}),
+        ("reward", {"encoder": encoders, "data": images, "negatives": prompts, "pool": prompts}),
     ):
         for name, recipe in config.recipes[kind].by_name.items():
             for key, known in named.items():
@@ -95,7 +100,7 @@ def _roles(config: Config, kind: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Problems) -> None:
+def _check_sheet_names(config: Config, sheet: Table | RankFigure | ImageGrid, problems: Problems) -> None:
     metrics = dict.fromkeys(metric for scale in config.scales.values() for metric in scale.metrics)
     for index, column in enumerate(sheet.columns):
         where = sheet.document.where("columns", index)
@@ -106,9 +111,12 @@ def _check_sheet_names(config: Config, sheet: Table | RankFigure, problems: Prob
                 problems.add(f"{said}; add it or mark the column optional", where)
     for row in sheet.rows:
         _check_row_names(config, sheet, row, problems)
+    prompt_sets = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
+    for block in getattr(sheet, "blocks", ()):
+        problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
 
 
-def _check_row_names(config: Config, sheet: Table | RankFigure, row: Row, problems: Problems) -> None:
+def _check_row_names(config: Config, sheet: Table | RankFigure | ImageGrid, row: Row, problems: Problems) -> None:
     said = f"row '{row.row}' of '{sheet.name}'"
     policies = dict.fromkeys([*_roles(config, "pipeline"), *config.recipes["run"].concrete()])
     problems.check_known(f"{said} names policy", row.policy, policies, row.lines["policy"])
@@ -122,13 +130,16 @@ def _check_row_names(config: Config, sheet: Table | RankFigure, row: Row, proble
 def _check_comparisons(table: Table, problems: Problems) -> None:
     for row in table.rows:
         names = [one.row for one in table.rows if one.base == row.base]
-        problems.check_known(f"'{table.name}' has base_row", table.base_row, names, table.document.where("base_row"))
+        if table.base_row is not None:
+            where = table.document.where("base_row")
+            problems.check_known(f"'{table.name}' has base_row", table.base_row, names, where)
         if names.count(row.row) > 1:
             said = f"'{table.name}' has two rows '{row.row}' of base '{row.base}'; rename one"
             problems.add(said, row.lines["policy"])
-        if row.better_than is not None:
+        for base, other in row.better_than:
             said = f"row '{row.row}' of '{table.name}' is compared with row"
-            problems.check_known(said, row.better_than, names, row.lines["expect"])
+            known = [one.row for one in table.rows if one.base == base]
+            problems.check_known(said, other, known, row.lines["expect"])
 
 
 def check_recipes(config: Config, schemas: Schemas, problems: Problems) -> None:
@@ -155,8 +166,8 @@ def _check_reward_of_runs(config: Config, problems: Problems) -> None:
     recipes = config.recipes["run"]
     for name in recipes.concrete():
         tree = recipes.resolve(name)
-        if (tree["data"] == "selection") != (tree["reward"] is not None):
-            cure = "name the reward that selects" if tree["data"] == "selection" else "write `reward: null`"
+        if (tree["data"] == SELECTION) != (tree["reward"] is not None):
+            cure = "name the reward that selects" if tree["data"] == SELECTION else "write `reward: null`"
             problems.add(
                 f"run '{name}' has data {tree['data']} and reward {tree['reward']}; {cure}",
                 recipes.stated_at(name, "reward"),

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from .checks import check_names, check_recipes
 from .counts import check_counts
+from .grids import Block, ImageGrid, read_grid
 from .leaves import lift, plain
 from .ledger import LedgerRow, ledger_rows
 from .loading import Document, load_document
 from .policies import Policy, parse_policy
 from .problems import Problems, unknown
-from .runs import Recipes
+from .runs import SELECTION, Recipes
 from .scales import Scale, read_scale, scale_of
 from .tables import PlannedRow, RankFigure, Row, Table, read_figure, read_table
 from .validation import Schemas
 
-FIGURE_KINDS = {"rank_figure": "figures"}
+FIGURES = {"rank_figure": ("figures", read_figure), "image_grid": ("grids", read_grid)}
+"""Schema and reader of each kind of figure."""
+ARCHITECTURE = "architecture"
+Figure = RankFigure | ImageGrid
+Pool = tuple[str, str]
+"""A policy of replicate 0 and a prompt set: images that some step takes the first K samples of."""
 
 
 @dataclass
@@ -34,9 +40,10 @@ class Config:
     recipes: dict[str, Recipes]
     scales: dict[str, Scale]
     tables: dict[str, Table]
-    figures: dict[str, RankFigure]
+    figures: dict[str, Figure]
+    architectures: dict[str, Document]
     _resolved: dict[tuple[str, str, str], dict] = field(default_factory=dict, repr=False)
-    _ranked: dict[str, set[str]] = field(default_factory=dict, repr=False)
+    _pools: dict[str, dict[Pool, int]] = field(default_factory=dict, repr=False)
 
     def scale(self, scale: str) -> Scale:
         """The scale of that name or path prefix."""
@@ -108,7 +115,7 @@ class Config:
         """A table by name (its file's)."""
         return _lookup("unknown table", self.tables, name)
 
-    def figure(self, name: str) -> RankFigure:
+    def figure(self, name: str) -> Figure:
         """A figure by name (its file's)."""
         return _lookup("unknown figure", self.figures, name)
 
@@ -141,20 +148,54 @@ class Config:
         planned = self.table_rows(table, scale, replicate)
         return list(dict.fromkeys((row.policy, row.selection) for row in planned if not row.skipped))
 
-    def samples_per_prompt(self, policy: Policy | str, prompt_set: str, scale: str) -> int:
-        """Samples per prompt of a collection: negatives 1, train the whole pool, eval the pool if a table ranks it."""
-        policy = parse_policy(policy) if isinstance(policy, str) else policy
-        pool = self.scale(scale).counts["samples_per_prompt"]
-        if prompt_set != "eval":
-            return pool if prompt_set == "train" else 1
-        return pool if str(Policy(policy.name, 0, policy.round)) in self._ranked_policies(scale) else 1
+    def table_prompt_sets(self, table: str, scale: str) -> list[str]:
+        """Prompt sets that the metrics of a table or figure are computed on."""
+        metrics = self.scale(scale).metrics
+        return list(dict.fromkeys(metrics[column.name]["prompts"] for column in self.table_columns(table, scale)))
 
-    def _ranked_policies(self, scale: str) -> set[str]:
-        """Policies of replicate 0 whose evaluation samples some table or figure ranks by a reward."""
-        if scale not in self._ranked:
-            rows = [row for sheet in (*self.tables, *self.figures) for row in self.table_rows(sheet, scale)]
-            self._ranked[scale] = {row.policy for row in rows if row.row.reward and not row.skipped}
-        return self._ranked[scale]
+    def trains_on(self, prompt_set: str, scale: str) -> bool:
+        """Whether a run or a reward takes images of a prompt set; all other sets are for evaluation."""
+        runs = {self.resolved("run", name, scale)["prompts"] for name in self.runs(scale)}
+        rewards = [self.resolved("reward", name, scale) for name in self.rewards()]
+        return prompt_set in runs.union(*({one["negatives"], one["pool"]} for one in rewards))
+
+    def samples_per_prompt(self, policy: Policy | str, prompt_set: str, scale: str) -> int:
+        """Samples per prompt of a collection: the largest K that a run, a table or a figure takes from it."""
+        policy = parse_policy(policy) if isinstance(policy, str) else policy
+        name = self.scale(scale).name
+        if name not in self._pools:
+            self._pools[name] = {}
+            for pool, candidates in self._taken(name):
+                self._pools[name][pool] = max(candidates, self._pools[name].get(pool, 1))
+        return self._pools[name].get((str(replace(policy, replicate=0)), prompt_set), 1)
+
+    def _taken(self, scale: str) -> Iterator[tuple[Pool, int]]:
+        """K of every round of every run, and of every row of a table or figure."""
+        for name in self.runs(scale):
+            run = self.run(name, scale)
+            for number in range(run["rounds"]) if run["data"] == SELECTION else ():
+                policy = Policy(name, 0, number + 1).previous(run["model"])
+                yield (str(policy), run["prompts"]), run["candidates"]
+        for sheet in (*self.tables, *self.figures):
+            for row in self.table_rows(sheet, scale):
+                for prompt_set in self.table_prompt_sets(sheet, scale) if not row.skipped else ():
+                    yield (row.policy, prompt_set), row.row.candidates
+        for grid in self.image_grids().values():
+            for block in grid.blocks:
+                for row in self.columns_shown(block, scale):
+                    yield (row.policy, block.prompt_set(self.scale(scale))), row.row.candidates
+
+    def rank_figures(self) -> dict[str, RankFigure]:
+        """Figures of metrics against rank by name."""
+        return {name: figure for name, figure in self.figures.items() if isinstance(figure, RankFigure)}
+
+    def image_grids(self) -> dict[str, ImageGrid]:
+        """Figures of images by name."""
+        return {name: figure for name, figure in self.figures.items() if isinstance(figure, ImageGrid)}
+
+    def columns_shown(self, block: Block, scale: str) -> list[PlannedRow]:
+        """Columns of a block of images that a scale has."""
+        return [row for row in (self._plan(one, scale, 0) for one in block.rows) if not row.skipped]
 
     def ledger(self, scale: str) -> list[LedgerRow]:
         """Every number of a scale with its provenance: counts, sampling of its models, rewards, runs."""
@@ -170,7 +211,7 @@ class Config:
         for name in self.runs(scale.name):
             yield from ledger_rows(f"run {name}", self.resolved("run", name, scale.name))
 
-    def _sheet(self, name: str) -> Table | RankFigure:
+    def _sheet(self, name: str) -> Table | Figure:
         return _lookup("unknown table or figure", {**self.tables, **self.figures}, name)
 
     def _plan(self, row: Row, scale: str, replicate: int) -> PlannedRow:
@@ -206,7 +247,8 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
     def checked(schema: str, path: Path) -> Document:
         document = load_document(path)
         kind = document.data.get("kind") if schema == "tables" and isinstance(document.data, dict) else None
-        schemas.check(FIGURE_KINDS.get(kind, schema), document, problems)
+        named = {ARCHITECTURE: "architectures"} | {figure: schema for figure, (schema, _) in FIGURES.items()}
+        schemas.check(named.get(kind, schema), document, problems)
         return document
 
     own = load_document(root / "config.yaml")
@@ -225,8 +267,13 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
     for kind in recipes.values():
         kind.link(problems)
     problems.raise_if_any()
-    figures = {name: read_figure(name, sheet) for name, sheet in sheets.items() if sheet.data["kind"] in FIGURE_KINDS}
-    tables = {name: read_table(name, sheet) for name, sheet in sheets.items() if name not in figures}
+    figures = {
+        name: FIGURES[sheet.data["kind"]][1](name, sheet)
+        for name, sheet in sheets.items()
+        if sheet.data["kind"] in FIGURES
+    }
+    architectures = {name: sheet for name, sheet in sheets.items() if sheet.data["kind"] == ARCHITECTURE}
+    tables = {name: read_table(name, sheet) for name, sheet in sheets.items() if name not in figures | architectures}
     return Config(
         own.data,
         models,
@@ -235,6 +282,7 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
         {name: read_scale(name, document) for name, document in scales.items()},
         tables,
         figures,
+        architectures,
     )
 
 

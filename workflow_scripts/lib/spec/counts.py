@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .leaves import plain
 from .problems import Problems
+from .runs import SELECTION
 from .scales import Scale
 from .tables import RankFigure, Row, Table
 
@@ -42,7 +43,7 @@ def _check_data_sizes(config: Config, scale: Scale, problems: Problems) -> None:
 def _check_frechet_distances(scale: Scale, problems: Problems) -> None:
     required = scale.counts["minimum_images_for_fid"]
     for metric in (one for one in scale.metrics.values() if one["kind"] == "frechet_distance"):
-        least = min(scale.prompts["eval"], scale.images[metric["reference"]])
+        least = min(scale.prompts[metric["prompts"]], scale.images[metric["reference"]])
         if least < required:
             said = f"{metric['title']} would compare {least} images, but minimum_images_for_fid is {required}"
             problems.add(said, scale.where("counts", "minimum_images_for_fid"))
@@ -53,16 +54,19 @@ def _check_reward(config: Config, scale: Scale, name: str, problems: Problems) -
     said = f"at scale '{scale.name}', reward '{name}'"
     problems.check_known(f"{said} needs model role", values["encoder"], scale.models, scale.where("models"))
     problems.check_known(f"{said} needs images of role", values["data"], scale.images, scale.where("images"))
+    for key in ("negatives", "pool"):
+        problems.check_known(f"{said} needs prompt set", values[key], scale.prompts, scale.where("prompts"))
+    num_negatives, num_pool = (scale.prompts.get(values[key], 0) for key in ("negatives", "pool"))
     limits = {
         "num_proxies": (scale.images.get(values["data"], 0), f"images of role '{values['data']}'"),
-        "num_negatives": (scale.prompts["negatives"], "prompts in the set negatives"),
+        "num_negatives": (num_negatives, f"prompts in the set {values['negatives']}"),
     }
     for key, (most, of_what) in limits.items():
         if values[key] > most:
             problems.add(f"{said} has {key} = {values[key]}, but there are {most} {of_what}", tree[key].where)
     labelled = values["bootstrap"]["num_positives"] + values["bootstrap"]["num_negatives"]
-    if values["variant"] == "bootstrap" and labelled > scale.prompts["train"]:
-        pool = f"the pool has {scale.prompts['train']}, one of each prompt in the set train"
+    if values["variant"] == "bootstrap" and labelled > num_pool:
+        pool = f"the pool has {num_pool}, one of each prompt in the set {values['pool']}"
         where = tree["bootstrap"]["num_positives"].where
         problems.add(f"{said} pseudo-labels {labelled} images, but {pool}", where)
 
@@ -70,11 +74,14 @@ def _check_reward(config: Config, scale: Scale, name: str, problems: Problems) -
 def _check_run(config: Config, scale: Scale, name: str, problems: Problems) -> None:
     tree = config.resolved("run", name, scale.name)
     values, pool = plain(tree), scale.counts["samples_per_prompt"]
-    if values["data"] == "preferences" and "preferences" not in scale.images:
+    if values["data"] not in (SELECTION, *scale.images):
         cure = f"name some under data and images, or a model for the role '{name}'"
-        said = f"run '{name}' trains on preferences, of which scale '{scale.name}' takes none; {cure}"
+        said = f"run '{name}' trains on {values['data']}, of which scale '{scale.name}' takes none; {cure}"
         problems.add(said, scale.where("data"))
-    if values["data"] == "selection" and values["candidates"] > pool:
+    if 2 * values["pairs"] > values["candidates"] and values["data"] == SELECTION and values["objective"] == "dpo":
+        said = f"run '{name}' makes {values['pairs']} pairs of K = {values['candidates']} candidates"
+        problems.add(f"{said}; it needs 2 × {values['pairs']} of them", tree["pairs"].where)
+    if values["data"] == SELECTION and values["candidates"] > pool:
         said = f"run '{name}' chooses from K = {values['candidates']} candidates"
         problems.add(f"{said}, but scale '{scale.name}' has {pool} samples per prompt", tree["candidates"].where)
     scope, rank = tree["training"]["scope"], tree["training"]["lora_rank"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from .validation import TYPES, Schemas
 
-ORDER = ("config", "scales", "models", "data", "runs", "tables", "figures")
+ORDER = ("config", "scales", "models", "data", "runs", "tables", "figures", "grids", "architectures")
 PAGE = Path("docs/configuration.md")
 HYPERPARAMETER = "hyperparameter.schema.yaml"
 INTRODUCTION = """\

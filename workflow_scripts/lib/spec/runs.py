@@ -10,6 +10,8 @@ from .loading import Document
 from .problems import Problems
 
 META = ("parent", "abstract", "description")
+SELECTION = "selection"
+"""`data` of a run that trains on the generator's own samples."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from .loading import Document
 from .runs import Changes
 
 PAPER = "paper"
+EVAL = "eval"
+"""The prompt set that metrics are computed on unless they say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Scale:
     metrics: dict[str, dict]
     document: Document = field(repr=False)
     changes: dict[str, Changes] = field(repr=False)  # by kind of recipe: reward, run
+
+    def prompt_source(self, prompt_set: str) -> str:
+        """The entry of data.yaml that a prompt set comes from."""
+        return self.data.get(prompt_set, self.data["prompts"])
 
     @property
     def prefix(self) -> str:
@@ -53,7 +59,7 @@ def scale_of(prefix: str) -> str:
 def read_scale(name: str, document: Document) -> Scale:
     """A validated document as a Scale."""
     data = document.data
-    metrics = {metric: {"column": metric, **about} for metric, about in data["metrics"].items()}
+    metrics = {metric: {"column": metric, "prompts": EVAL, **about} for metric, about in data["metrics"].items()}
     return Scale(
         name=name,
         description=data["description"],

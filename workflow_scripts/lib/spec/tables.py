@@ -21,6 +21,10 @@ class Column:
     tolerance_basis: str = ""
 
 
+RowName = tuple[str, str]
+"""Base and name of a row."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One policy (`round` None: the last) under one selection, with the paper's values by column."""
@@ -36,7 +40,7 @@ class Row:
     paper: dict[str, float] = field(default_factory=dict)
     paper_source: str = ""
     note: str = ""
-    better_than: str | None = None
+    better_than: tuple[RowName, ...] = ()  # the first is what a table's verdict compares with
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,15 @@ class Table:
     name: str
     title: str
     caption: str
-    base_row: str
+    base_row: str | None
+    side_by_side: bool
     columns: list[Column]
     rows: list[Row]
     document: Document = field(repr=False)
 
-    def find(self, base: str, row: str) -> Row | None:
-        """The row of that name within a base."""
-        return next((one for one in self.rows if (one.base, one.row) == (base, row)), None)
+    def find(self, name: RowName) -> Row | None:
+        """The row of that base and name."""
+        return next((one for one in self.rows if (one.base, one.row) == name), None)
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,8 @@ class PlannedRow:
 class Expectation:
     """The expected sign of (row - other row) in a column, and what says so: the paper's values or `better`."""
 
-    base: str
-    row: str
-    better_than: str
+    row: RowName
+    better_than: RowName
     column: str
     sign: int
     source: str
@@ -97,8 +101,17 @@ class Expectation:
 def read_table(name: str, document: Document) -> Table:
     """A validated document as a Table."""
     data = document.data
-    rows = [_row(entry, document, ("rows", index)) for index, entry in enumerate(data["rows"])]
-    return Table(name, data["title"], data["caption"], data["base_row"], _columns(data), rows, document)
+    rows = [read_row(entry, document, ("rows", index)) for index, entry in enumerate(data["rows"])]
+    return Table(
+        name,
+        title=data["title"],
+        caption=data["caption"],
+        base_row=data.get("base_row"),
+        side_by_side=data.get("side_by_side", False),
+        columns=_columns(data),
+        rows=rows,
+        document=document,
+    )
 
 
 def read_figure(name: str, document: Document) -> RankFigure:
@@ -106,7 +119,7 @@ def read_figure(name: str, document: Document) -> RankFigure:
     data = document.data
     rows = [_ranked_row(document, rank) for rank in range(1, data["ranks_of"] + 1)]
     lines = [{**line, "base": "lines", "row": line["title"]} for line in data.get("lines", [])]
-    rows += [_row(line, document, ("lines", index)) for index, line in enumerate(lines)]
+    rows += [read_row(line, document, ("lines", index)) for index, line in enumerate(lines)]
     about = {key: data[key] for key in ("title", "caption", "policy", "reward", "ranks_of")}
     return RankFigure(name, round=data.get("round"), columns=_columns(data), rows=rows, document=document, **about)
 
@@ -121,7 +134,8 @@ def _column(tolerance: dict | None = None, **about) -> Column:
     return Column(**about, tolerance=tolerance["value"], tolerance_basis=tolerance["basis"])
 
 
-def _row(entry: dict, document: Document, keys: Keys) -> Row:
+def read_row(entry: dict, document: Document, keys: Keys) -> Row:
+    """The row that stands under `keys` of a document."""
     selection = entry.get("selection", FIRST)
     chosen = isinstance(selection, dict)
     parts = ["policy", "round", "expect", *(f"paper.{column}" for column in entry.get("paper", {}))]
@@ -137,9 +151,15 @@ def _row(entry: dict, document: Document, keys: Keys) -> Row:
         paper=entry.get("paper", {}),
         paper_source=entry.get("paper_source", ""),
         note=entry.get("note", ""),
-        better_than=entry.get("expect", {}).get("better_than"),
+        better_than=tuple(_other_rows(entry)),
         lines=lines | {part: document.where(*keys, "selection", part) for part in ("reward", "best_of")},
     )
+
+
+def _other_rows(entry: dict) -> Iterator[RowName]:
+    others = entry.get("expect", {}).get("better_than", [])
+    for other in [others] if isinstance(others, str) else others:
+        yield (other["base"], other["row"]) if isinstance(other, dict) else (entry["base"], other)
 
 
 def _ranked_row(document: Document, rank: int) -> Row:
@@ -161,11 +181,12 @@ def _ranked_row(document: Document, rank: int) -> Row:
 def expectations(table: Table) -> Iterator[Expectation]:
     """Every direction the verdict checks; none where the paper prints the same value twice."""
     for row in table.rows:
-        other = table.find(row.base, row.better_than) if row.better_than else None
-        for column in table.columns if other else ():
-            sign, source = _expected_sign(row, other, column)
-            if sign:
-                yield Expectation(row.base, row.row, other.row, column.name, sign, source)
+        for name in row.better_than:
+            other = table.find(name)
+            for column in table.columns:
+                sign, source = _expected_sign(row, other, column)
+                if sign:
+                    yield Expectation((row.base, row.row), name, column.name, sign, source)
 
 
 def _expected_sign(row: Row, other: Row, column: Column) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from .scenes import Scene, all_scenes
 from .vocabulary import SAFE_SPRITES, SPRITES
 
 # Share of all captions that belongs to each split; a caption belongs to exactly one.
-SPLITS = {"train": 0.40, "negatives": 0.10, "eval": 0.20, "proxies": 0.14, "references": 0.16}
+SPLITS = {"train": 0.28, "validation": 0.12, "negatives": 0.10, "eval": 0.20, "proxies": 0.14, "references": 0.16}
 KIND_WEIGHTS = {"one": 0.45, "two": 0.15, "three": 0.15, "both": 0.15, "word": 0.10}
 
 
