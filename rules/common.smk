@@ -27,9 +27,10 @@ if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has
 
 
 def prompts_per_part(scale, policy, prompt_set):
-    """Whole prompts of one sampling job."""
+    """Whole prompts of one sampling job; a clip counts as its frames."""
     counts = CONFIG.scale(scale).counts
-    images = counts["images_per_shard"] * counts["shards_per_job"]
+    frames = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"].get("num_frames", 1)
+    images = counts["images_per_shard"] * counts["shards_per_job"] // frames
     return max(1, images // CONFIG.samples_per_prompt(policy, prompt_set, scale))
 
 
@@ -60,9 +61,10 @@ def scores_of(scale, scorer, collection):
 
 
 def imported(scale, role, policy):
-    """Collection of a data role's images, cropped and resized as the images of the policy's model."""
+    """Collection of a data role's images or clips, cropped and resized as those of the policy's model."""
     sampling = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"]
-    return f"images/{role}.{sampling['height']}x{sampling['width']}"
+    sizes = [sampling[name] for name in ("num_frames", "height", "width") if sampling.get(name)]
+    return f"images/{role}.{'x'.join(map(str, sizes))}"
 
 
 def registry_name(role, scale):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.world.clips import render_clip
 from workflow_scripts.lib.world.detect import crispness, detect, shows
 from workflow_scripts.lib.world.ocr import read_word
 from workflow_scripts.lib.world.preferences import preferred_pair
 from workflow_scripts.lib.world.prompts import SPLITS, draw_scenes, scenes_of, split_of
 from workflow_scripts.lib.world.quality import CRISP, Quality, degrade, draw_quality
-from workflow_scripts.lib.world.clips import render_clip
 from workflow_scripts.lib.world.render import render, to_uint8
 from workflow_scripts.lib.world.scenes import Scene, all_scenes, drawable_scenes, scene_of
 from workflow_scripts.lib.world.scorer import World

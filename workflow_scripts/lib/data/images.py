@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,15 @@ import numpy as np
 from ..errors import UserError
 from ..seeds import seed_of
 
-Shape = tuple[int, int]
-"""Height and width in pixels."""
+Shape = tuple[int, ...]
+"""Height and width in pixels; of clips, frames, height and width."""
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image (H, W, 3) uint8 with what is known of it; `k` 0 is preferred to `k` 1 where a data set holds pairs."""
+    """One image (H, W, 3), or clip (F, H, W, 3), uint8 with what is known of it; `k` 0 is preferred to `k` 1 where a data set holds pairs."""
 
     prompt_id: int
     k: int
@@ -29,25 +30,44 @@ class Item:
 
 
 def read_dataset(source: dict, count: int, shape: Shape, seed: int, data_folder: Path) -> Iterator[Item]:
-    """`count` images (or pairs) of a data set in a shape; UserError if there are fewer or one is damaged."""
+    """`count` images (or pairs), or clips, of a data set in a shape; UserError if there are fewer or one is damaged."""
+    if (len(shape) == 3) != (source["kind"] == "videos") and source["kind"] != "world":
+        wanted, given = ("clips", "images") if len(shape) == 3 else ("images", "clips")
+        raise UserError(f"data set '{source['name']}' has {given}, but the generator makes {wanted}; name another one")
     if source["kind"] == "world":
-        yield from _world(source, count, seed)
+        yield from _world(source, count, shape, seed)
+    elif source["kind"] == "videos":
+        yield from _videos(source, count, shape, data_folder)
     elif source["kind"] == "folder":
         yield from _folder(Path(source["path"]), count, shape)
     else:
         yield from _archives([data_folder / source["hub"] / name for name in source["files"]], count, shape)
 
 
-def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
+def _world(source: dict, count: int, shape: Shape, seed: int) -> Iterator[Item]:
+    from ..world.clips import render_clip
     from ..world.preferences import preferred_pair
     from ..world.prompts import draw_scenes
     from ..world.render import render, to_uint8
 
     for i, scene in enumerate(draw_scenes(source["split"], count, seed, style=source["style"])):
         rng = np.random.default_rng(seed_of("world", seed, source["split"], source["quality"], i))
-        images = preferred_pair(scene, rng) if source["quality"] == "pairs" else [render(scene, rng)]
+        if len(shape) == 3:
+            images = [render_clip(scene, shape[0], rng)]
+        else:
+            images = preferred_pair(scene, rng) if source["quality"] == "pairs" else [render(scene, rng)]
         for k, image in enumerate(images):
             yield Item(i, k, scene.caption(), to_uint8(image))
+
+
+def _videos(source: dict, count: int, shape: Shape, data_folder: Path) -> Iterator[Item]:
+    from .videos import read_clip, videos_of
+
+    done = 0
+    for name, file in islice(videos_of(source, data_folder), count):
+        yield Item(done, 0, "", read_clip(file, shape[0], shape[1:], source["seconds"], name))
+        done += 1
+    _enough(done, count, Path(source.get("path") or data_folder / source["hub"]))
 
 
 def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import tarfile
@@ -32,9 +33,10 @@ def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_fold
     if source["kind"] == "world_prompts":
         from ..world.prompts import draw_scenes
 
-        prompts = [scene.caption() for scene in draw_scenes(prompt_set, count, seed)]
+        prompts = [scene.caption() for scene in draw_scenes(source.get("split", prompt_set), count, seed)]
     else:
         prompts = _shuffled(list(dict.fromkeys(_read(source, prompt_set, data_folder))), prompt_set, count, seed)
+        prompts = _own_share(prompts, source, prompt_set, count)
     return pd.DataFrame({"prompt_id": range(count), "prompt": prompts})
 
 
@@ -44,9 +46,15 @@ def _shuffled(prompts: list[str], prompt_set: str, count: int, seed: int) -> lis
             f"prompt set {prompt_set!r} wants {count} prompts, the source has {len(prompts)} different ones; "
             "add prompts or lower `prompts` in the scale's file"
         )
-    # Ordered by a hash of the text: train and negatives of one source take disjoint ends of the same order.
-    ordered = sorted(prompts, key=lambda prompt: seed_of("prompts", seed, prompt))
-    return ordered[-count:] if prompt_set == "negatives" else ordered[:count]
+    return sorted(prompts, key=lambda prompt: seed_of("prompts", seed, prompt))
+
+
+def _own_share(ordered: list[str], source: dict, prompt_set: str, count: int) -> list[str]:
+    """`count` prompts; sets of one file take theirs from its start, its end and places between, so they are disjoint."""
+    files = source.get("paths") or source["annotations"]
+    sharing = [name for name, file in files.items() if file == files[prompt_set]]
+    start = sharing.index(prompt_set) * (len(ordered) - count) // max(1, len(sharing) - 1)
+    return ordered[start : start + count]
 
 
 def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
@@ -55,7 +63,8 @@ def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
         lines = _lines(path)
     else:
         path = data_folder / source["hub"] / source["annotations"][prompt_set]
-        lines = (json.loads(line)[source["prompt_field"]] for line in _lines(path))
+        rows = csv.DictReader(_lines(path)) if path.suffix == ".csv" else map(json.loads, _lines(path))
+        lines = (row[source["prompt_field"]] for row in rows)
     for line in lines:
         prompt = strip_flags(line) if source.get("strip_flags") else line.strip()
         if prompt:

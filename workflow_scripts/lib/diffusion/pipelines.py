@@ -21,7 +21,8 @@ def load_pipeline(
 ) -> DiffusionPipeline:
     """Load a registry entry of kind pipeline, in eval mode and without a safety checker.
 
-    An entry with a `base` replaces that pipeline's UNet only; a `policy` file (train_sft, train_dpo) replaces it again.
+    An entry with a `base` takes all but the UNet from that pipeline, which may be of another class (a text-to-video
+    pipeline on an image model's parts); a `policy` file (train_sft, train_dpo) replaces the UNet again.
     """
     import diffusers
 
@@ -31,11 +32,10 @@ def load_pipeline(
         if entry["class"] == "StableDiffusionPipeline"
         else {}
     )
+    own = policy_weights(policy) if policy is not None else resolve_folder(entry) if entry.get("base") else None
+    if own is not None:
+        extra["unet"] = _load_unet(own, entry["sampling"].get("fps"), dtype)
     pipeline = getattr(diffusers, entry["class"]).from_pretrained(folder, dtype=dtype, local_files_only=True, **extra)
-    if entry.get("base"):
-        pipeline.unet = _load_unet(pipeline, resolve_folder(entry), dtype)
-    if policy is not None:
-        pipeline.unet = _load_unet(pipeline, policy_weights(policy), dtype)
     pipeline.scheduler = _scheduler(pipeline, entry["sampling"]["scheduler"])
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
@@ -61,11 +61,22 @@ def policy_weights(path: Path) -> Path:
     return weights.parent
 
 
-def _load_unet(pipeline, folder: Path, dtype: torch.dtype):
-    return type(pipeline.unet).from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
+def _load_unet(folder: Path, fps: int | None, dtype: torch.dtype):
+    """The UNet of a folder, of the class that its config.json names."""
+    import diffusers
+
+    from . import videocrafter
+
+    name = read_json(folder / "config.json")["_class_name"]
+    if name == videocrafter.UNET_CLASS:
+        return videocrafter.load_videocrafter_unet(folder, fps, dtype)
+    return getattr(diffusers, name).from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
 
 
 def _scheduler(pipeline, name: str):
     import diffusers
 
-    return getattr(diffusers, name).from_config(pipeline.scheduler.config)
+    from . import videocrafter
+
+    found = getattr(diffusers, name, None) or getattr(videocrafter, name)
+    return found.from_config(pipeline.scheduler.config)

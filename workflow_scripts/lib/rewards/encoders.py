@@ -142,6 +142,7 @@ def encode_part(encoder: Encoder, part: Part, batch_size: int) -> dict[str, Tens
     """`encode` of all images of a part in the order of its index; the next batch is decoded meanwhile."""
     from ..progress import progress
 
+    batch_size = max(1, batch_size // (part.frames or 1))  # images at once; a clip counts as its frames
     batches = ahead(_batches(part, batch_size))
     total = -(-part.count // batch_size)
     outputs = [encoder.encode(images, prompts) for images, prompts in progress(batches, total, "encode")]
@@ -162,7 +163,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 def _batches(part: Part, batch_size: int) -> Iterator[tuple[Images, list[str]]]:
-    """Images, uint8 (B, H, W, 3) or a list where their shapes differ, and their prompts."""
+    """Images, uint8 (B, H, W, 3) or a list where their shapes differ, or clips (B, F, H, W, 3), and their prompts."""
     images = part.images()
     while batch := list(islice(images, batch_size)):
         rows, arrays = zip(*batch, strict=True)

@@ -20,13 +20,20 @@ from .pixels import Images, Preprocessing
 def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
     """The scorer of a registry entry: one (B,) tensor per metric. UserErrors as of `build_encoder`.
 
-    World, the ground truth of the tiny world, has no weights and takes nothing.
+    World and WorldClips, the ground truth of the tiny world, have no weights and take nothing.
     """
     if entry["class"] == "World":
         from ..world.scorer import World
 
         return World()
-    classes = {found.__name__: found for found in (CLIPScore, PickScore, HPSv2, ImageReward)}
+    if entry["class"] == "WorldClips":
+        from ..world.clip_scorer import WorldClips
+
+        return WorldClips()
+    from .clip_scorers import LPIPS, FeatureDistance, FrameConsistency
+
+    scorers = (CLIPScore, PickScore, HPSv2, ImageReward, FrameConsistency, LPIPS, FeatureDistance)
+    classes = {found.__name__: found for found in scorers}
     return build_encoder(classes, entry, device, dtype)
 
 

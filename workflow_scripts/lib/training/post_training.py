@@ -134,9 +134,13 @@ def post_train(
 
 
 def _noise_schedule(pipeline):
-    """The training schedule behind whatever scheduler samples."""
+    """The training schedule behind whatever scheduler samples; VideoCrafter2's own has another."""
     from diffusers import DDPMScheduler
 
+    from ..diffusion.videocrafter import VideoCrafterDDIMScheduler
+
+    if isinstance(pipeline.scheduler, VideoCrafterDDIMScheduler):
+        return pipeline.scheduler
     return DDPMScheduler.from_config(pipeline.scheduler.config)
 
 

@@ -27,5 +27,5 @@ def render_clip(scene: Scene, num_frames: int, rng: np.random.Generator) -> np.n
 def slide(image: np.ndarray, right: int, down: int, background: np.ndarray) -> np.ndarray:
     """An image (32, 32, 3) moved by whole pixels; what it uncovers shows the background (3,)."""
     rows, columns = (np.arange(IMAGE_SIZE) - moved for moved in (down, right))
-    inside = np.logical_and.outer(*((0 <= places) & (places < IMAGE_SIZE) for places in (rows, columns)))
+    inside = np.logical_and.outer(*((places >= 0) & (places < IMAGE_SIZE) for places in (rows, columns)))
     return np.where(inside[..., None], image[rows[:, None] % IMAGE_SIZE, columns % IMAGE_SIZE], background)

@@ -61,4 +61,4 @@ def slide(images: Tensor, moved: Tensor, background: Tensor) -> Tensor:
 
 
 def _inside(places: Tensor) -> Tensor:
-    return (0 <= places) & (places < IMAGE_SIZE)
+    return (places >= 0) & (places < IMAGE_SIZE)

@@ -23,7 +23,8 @@ def train(model: str, zoo: Path, *, steps: int, batch: int, seed: int, device: s
     from .corpus import Corpus
 
     recipe = {"vae": _vae, "sd15": _stable_diffusion, "clip": _clip, "pickscore": _clip_scorer, "hps": _clip_scorer,
-              "imagereward": _image_reward, "extractor": _extractor, "text_to_video": _text_to_video}[model]  # fmt: skip
+              "imagereward": _image_reward, "extractor": _extractor,
+              "text_to_video": _text_to_video}[model]  # fmt: skip
     measured = recipe(
         Corpus(device),
         zoo,
