@@ -128,7 +128,22 @@ def files_of(sheet):
     """A table in three formats, or a figure in its own, at the chosen scale."""
     if sheet in CONFIG.tables | CONFIG.architectures:
         return [f"results/{SCALE}tables/{sheet}.{suffix}" for suffix in ("csv", "md", "tex")]
-    return [f"results/{SCALE}figures/{sheet}.{suffix}" for suffix in ("pdf", "png")]
+    suffixes = ("pdf", "png", "gif") if sheet in grids_of_clips() else ("pdf", "png")
+    return [f"results/{SCALE}figures/{sheet}.{suffix}" for suffix in suffixes]
+
+
+def grids_of_clips():
+    """Figures whose policies make clips at the chosen scale."""
+    shown = {
+        name: [row.policy for block in grid.blocks for row in CONFIG.columns_shown(block, SCALE)]
+        for name, grid in CONFIG.image_grids().items()
+    }
+    return [name for name, policies in shown.items() if policies and all(map(makes_clips, policies))]
+
+
+def makes_clips(policy):
+    """Whether the model behind a policy makes clips."""
+    return "num_frames" in CONFIG.model(CONFIG.base_model(policy, SCALE), SCALE)["sampling"]
 
 
 def validities():

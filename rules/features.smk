@@ -48,7 +48,9 @@ def references_of_scorer(wildcards):
     metrics = CONFIG.scale(wildcards.scale).metrics.values()
     roles = {about["reference"] for about in metrics if about["role"] == wildcards.scorer and "reference" in about}
     policy = wildcards.collection.split("/")[1]
-    return [path for role in sorted(roles) for path in images_of(wildcards.scale, imported(wildcards.scale, role, policy))]
+    return [
+        path for role in sorted(roles) for path in images_of(wildcards.scale, imported(wildcards.scale, role, policy))
+    ]
 
 
 rule score_images:

@@ -21,7 +21,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 @dataclass(frozen=True)
 class Item:
-    """One image (H, W, 3), or clip (F, H, W, 3), uint8 with what is known of it; `k` 0 is preferred to `k` 1 where a data set holds pairs."""
+    """One image (H, W, 3), or clip (F, H, W, 3), uint8; `k` 0 is preferred to `k` 1 where a data set holds pairs."""
 
     prompt_id: int
     k: int

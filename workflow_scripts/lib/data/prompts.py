@@ -50,7 +50,7 @@ def _shuffled(prompts: list[str], prompt_set: str, count: int, seed: int) -> lis
 
 
 def _own_share(ordered: list[str], source: dict, prompt_set: str, count: int) -> list[str]:
-    """`count` prompts; sets of one file take theirs from its start, its end and places between, so they are disjoint."""
+    """`count` prompts; sets of one file take theirs from its start, its end and places between, all disjoint."""
     files = source.get("paths") or source["annotations"]
     sharing = [name for name, file in files.items() if file == files[prompt_set]]
     start = sharing.index(prompt_set) * (len(ordered) - count) // max(1, len(sharing) - 1)

@@ -48,7 +48,7 @@ class VideoCrafterDDIMScheduler(DDIMScheduler):
 
 
 def load_videocrafter_unet(folder: Path, fps: int | None, dtype: torch.dtype):
-    """The converted network as a UNet3DConditionModel at one frame rate; UserError without one or with other weights."""
+    """The converted network as a UNet3DConditionModel at one frame rate; UserError without one or for other weights."""
     from diffusers import UNet3DConditionModel
     from safetensors.torch import load_file
 

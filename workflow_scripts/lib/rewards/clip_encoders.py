@@ -74,7 +74,7 @@ class ViCLIPTokens:
 
 
 class I3DFeatures:
-    """The 400 logits of I3D trained on Kinetics-400: the features of FVD (arXiv 1812.01717), as cd-fvd computes them."""
+    """The 400 logits of I3D trained on Kinetics-400, the features of FVD (arXiv 1812.01717), as cd-fvd has them."""
 
     SIZE = (224, 224)
 

@@ -42,7 +42,7 @@ class FrameConsistency:
 
 
 def subject_consistency(features: Tensor) -> Tensor:
-    """Features (B, F, d) -> (B,): mean over frames 1, 2, … of the cosines to the frame before and to frame 0, halved."""
+    """Features (B, F, d) -> (B,): mean over frames 1, 2, … of the mean cosine to the frame before and to frame 0."""
     to_previous = cosine_similarity(features[:, 1:], features[:, :-1], dim=2).clamp(min=0)
     to_first = cosine_similarity(features[:, 1:], features[:, :1], dim=2).clamp(min=0)
     return ((to_previous + to_first) / 2).mean(dim=1)
@@ -89,12 +89,12 @@ class FrameDistance:
         targets = [target for _, target in self.targets.images(keys)]
         own = [clip[i] for i in rng.integers(len(clip), size=self.PAIRS)]
         return np.stack(own), np.stack(
-            [target[i] for target, i in zip(targets, rng.integers(len(clip), size=4), strict=True)]
+            [target[i] for target, i in zip(targets, rng.integers(len(clip), size=self.PAIRS), strict=True)]
         )
 
 
 class LPIPS(FrameDistance):
-    """LPIPS (arXiv 1801.03924) by AlexNet, as the package `lpips` 0.1 computes it; weights are torchvision's AlexNet."""
+    """LPIPS (arXiv 1801.03924) as the package `lpips` 0.1 computes it, by torchvision's AlexNet."""
 
     metric = "lpips"
 
@@ -118,7 +118,7 @@ class LPIPS(FrameDistance):
 
 
 class FeatureDistance(FrameDistance):
-    """Squared distance of unit features of a TinyFeatureExtractor: the place of LPIPS in the tiny world, not its scale."""
+    """Squared distance of unit features of a TinyFeatureExtractor, in the place of LPIPS but not on its scale."""
 
     metric = "feature_distance"
 

@@ -1,6 +1,7 @@
 """Frozen feature encoders: one class per registry `class`, loaded offline; they and the scorers have one method.
 
 `encode(images uint8 (B, H, W, 3), prompts=None)` -> dict of tensors: "features" (B, d), or one (B,) per metric.
+Those of clips take (B, F, H, W, 3).
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> En
 
     Scorers have their own `scorers.load_scorer`, so that an edit there does not make features stale.
     """
+    from .clip_encoders import FrameTokens, I3DFeatures, TinyClipFeatures, ViCLIPTokens
     from .inception import InceptionFeatures
 
-    classes = {
-        found.__name__: found for found in (CLIPVisionTokens, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures)
-    }
+    of_images = (CLIPVisionTokens, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures)
+    of_clips = (FrameTokens, ViCLIPTokens, TinyClipFeatures, I3DFeatures)
+    classes = {found.__name__: found for found in of_images + of_clips}
     return build_encoder(classes, entry, device, dtype)
 
 

@@ -35,7 +35,7 @@ def key_of(prompt_id: int, k: int) -> str:
 
 
 def encode(image: Image.Image | np.ndarray) -> bytes:
-    """WebP-lossless bytes of an image or clip; method 0 and quality 0 are the least effort: faster than PNG, smaller."""
+    """WebP-lossless bytes of an image or clip; method 0, quality 0: the least effort, faster than PNG and smaller."""
     from PIL import Image
 
     if not isinstance(image, Image.Image):
