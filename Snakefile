@@ -23,6 +23,7 @@ include: "rules/rewards.smk"
 include: "rules/training.smk"
 include: "rules/metrics.smk"
 include: "rules/results.smk"
+include: "rules/user_study.smk"
 include: "rules/zoo.smk"
 include: "rules/targets.smk"  # one target for each table and figure
 
@@ -33,6 +34,7 @@ wildcard_constraints:
     prompt_set=NAME,
     collection=rf"images/{NAME}\.\d+x\d+(?:x\d+)?|samples/{POLICY}/{NAME}",
     selection=SELECTION,
+    study=NAME,
     reward=NAME,
     dataset=NAME,
     shape=r"\d+x\d+(?:x\d+)?",
@@ -47,6 +49,7 @@ rule all:
     input:
         [path for sheet in TITLES for path in files_of(sheet)],
         validities(),
+        studies(studies_at(CONFIG, SCALE)),
 
 
 rule directions:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint
-from workflow_scripts.lib.spec import load_config, parse_policy
+from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
 from workflow_scripts.lib.spec.scales import prefix_of
+from workflow_scripts.lib.spec.studies import studies_at
 
 CONFIG = load_config(settings=config)
 SCALE = prefix_of(CONFIG.settings["scale"])
@@ -92,6 +93,12 @@ def runs_with(objective):
     return rf"(?:{'|'.join(names) or 'none'})(?:@\d+)?\.r\d+"
 
 
+def rewards_of(*kinds):
+    """Wildcard pattern of all rewards of these kinds."""
+    names = [name for name in CONFIG.recipes["reward"].concrete() if CONFIG.reward(name, "tiny")["kind"] in kinds]
+    return "|".join(names) or "none"
+
+
 def sampling_seed(scale, policy, prompt_set):
     """Evaluation noise is the same for every policy of a replicate; each round of training has its own."""
     policy = parse_policy(policy)
@@ -127,7 +134,8 @@ def sheet_identity(scale, name):
 def files_of(sheet):
     """A table in three formats, or a figure in its own, at the chosen scale."""
     if sheet in CONFIG.tables | CONFIG.architectures:
-        return [f"results/{SCALE}tables/{sheet}.{suffix}" for suffix in ("csv", "md", "tex")]
+        written = [f"results/{SCALE}tables/{sheet}.{suffix}" for suffix in ("csv", "md", "tex")]
+        return written + (validities_of(sheet) if sheet in CONFIG.tables else [])
     suffixes = ("pdf", "png", "gif") if sheet in grids_of_clips() else ("pdf", "png")
     return [f"results/{SCALE}figures/{sheet}.{suffix}" for suffix in suffixes]
 
@@ -147,13 +155,30 @@ def makes_clips(policy):
 
 
 def validities():
-    """Checks of every reward that a figure ranks by, at the chosen scale."""
-    ranked = {(figure.reward, figure.policy) for figure in CONFIG.rank_figures().values()}
-    return [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in sorted(ranked)]
+    """Checks of every reward that a figure ranks by, or a table that wants them, at the chosen scale."""
+    ranked = {(figure.reward, figure.policy) for figure in CONFIG.figures_of(RankFigure).values()}
+    checked = [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in sorted(ranked)]
+    return checked + [path for table in CONFIG.tables for path in validities_of(table)]
+
+
+def validities_of(table):
+    """Checks of the rewards of a table that wants them, at the chosen scale."""
+    rows = CONFIG.table_rows(table, SCALE) if CONFIG.tables[table].validity else []
+    ranked = [(row.row.reward, row.policy) for row in rows if row.row.reward and not row.skipped]
+    return [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in ranked]
+
+
+def studies(names):
+    """Pages and proxy win rates of studies at the chosen scale, and win rates of those that people have voted in."""
+    parts = {name: ["html", "proxy.csv", "proxy.md"] for name in names}
+    for name in names:
+        parts[name] += ["votes.csv", "votes.md"] * any(Path(f"resources/votes/{SCALE}{name}").glob("[!.]*"))
+    return [f"results/{SCALE}studies/{name}.{part}" for name in names for part in parts[name]]
 
 
 def direction_summaries(names):
-    """Summaries over replicates at the chosen scale."""
+    """Summaries over replicates, at the chosen scale, of those tables that expect a direction."""
+    names = [name for name in names if any(row.better_than for row in CONFIG.tables[name].rows)]
     return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]
 
 

@@ -122,11 +122,34 @@ def judge_options(wildcards):
     return options({"judges": judges, "resamples": CONFIG.scale(wildcards.scale).counts["bootstrap_resamples"]})
 
 
+def history_of_head(wildcards):
+    return [beside_head(wildcards, "history.json")] if reward_of(wildcards)["kind"] in HEADS else []
+
+
+def features_of_training_images(wildcards):
+    return features_of_proxies(wildcards) if reward_of(wildcards)["kind"] in HEADS else []
+
+
+def features_of_what_proxies_cover(wildcards):
+    """The references, as the encoder of a head sees them."""
+    recipe = reward_of(wildcards)
+    if recipe["kind"] not in HEADS:
+        return []
+    return features_of(wildcards.scale, recipe["encoder"], imported(wildcards.scale, "references", wildcards.policy))
+
+
+def head_options(wildcards, input):
+    about = {name: input[name] or None for name in ("history", "proxies", "references")}
+    return options({**about, "num_proxies": reward_of(wildcards).get("num_proxies")})
+
+
 rule validate_reward:
-    """Held-out accuracy and AUC of a reward, and its agreement with the other judges within each prompt."""
+    """Held-out accuracy of a reward, coverage of its proxies, what it varies with, agreement with the other judges."""
     input:
         rewards="results/{scale}rewards/{reward}/{policy}/{prompt_set}.parquet",
-        history="results/{scale}rewards/{reward}/{policy}/history.json",
+        history=history_of_head,
+        proxies=features_of_training_images,
+        references=features_of_what_proxies_cover,
         judges=score_files,
     output:
         "results/{scale}validity/{reward}.{policy}.{prompt_set}.csv",
@@ -139,8 +162,9 @@ rule validate_reward:
     resources:
         **resources_of("compute_metrics"),
     params:
+        head=head_options,
         options=judge_options,
         code=code_of("validate_reward"),
     shell:
-        "python -m workflow_scripts.validate_reward --rewards {input.rewards} --history {input.history} "
-        "{params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.validate_reward --rewards {input.rewards} {params.head:q} {params.options:q} "
+        "--out {output} > {log} 2>&1"

@@ -5,6 +5,7 @@ localrules:
     make_table,
     check_architecture,
     plot_ranks,
+    draw_pipeline,
     make_sheet,
     animate_sheet,
     summarize_directions,
@@ -60,6 +61,15 @@ def grid_options(wildcards):
         words += ["--column", block.base, block.show, row.row.row, row.selection]
         words += [*(ranking_of(wildcards, row, prompt_set) or ["-"]), *images_of(wildcards.scale, collection)]
     return words + options({"blur": CONFIG.figure(wildcards.figure).blur or None})
+
+
+def names_of(kind):
+    """Wildcard pattern of the figures of one kind."""
+    return "|".join(CONFIG.figures_of(kind)) or "none"
+
+
+def run_drawn(wildcards):
+    return CONFIG.figure(wildcards.figure).run
 
 
 def identity_of_table(wildcards):
@@ -145,7 +155,7 @@ rule plot_ranks:
     log:
         "results/{scale}logs/plot_ranks/{figure}.log",
     wildcard_constraints:
-        figure="|".join(CONFIG.rank_figures()) or "none",
+        figure=names_of(RankFigure),
     conda:
         "../envs/analysis.yaml"
     params:
@@ -155,6 +165,33 @@ rule plot_ranks:
     shell:
         "python -m workflow_scripts.plot_ranks --figure {wildcards.figure} --scale {params.scale} --metrics {input} "
         "--out {output} > {log} 2>&1"
+
+
+rule draw_pipeline:
+    """The steps of a round, drawn from the graph of these rules (Fig. 1 of GAN-RM)."""
+    input:
+        "Snakefile",
+        sorted(Path("rules").glob("*.smk")),
+    output:
+        "results/{scale}figures/{figure}.pdf",
+        report(
+            "results/{scale}figures/{figure}.png",
+            caption="../docs/captions/pipeline.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "results/{scale}logs/draw_pipeline/{figure}.log",
+    wildcard_constraints:
+        figure=names_of(Diagram),
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        run=run_drawn,
+        code=code_of("draw_pipeline"),
+    shell:
+        "python -m workflow_scripts.draw_pipeline --target results/{wildcards.scale}policies/{params.run}.r1/policy.json "
+        "--next-round results/{wildcards.scale}policies/{params.run}.r2/policy.json --out {output} > {log} 2>&1"
 
 
 rule make_sheet:
@@ -173,7 +210,7 @@ rule make_sheet:
     log:
         "results/{scale}logs/make_sheet/{figure}.log",
     wildcard_constraints:
-        figure="|".join(CONFIG.image_grids()) or "none",
+        figure=names_of(ImageGrid),
     conda:
         "../envs/analysis.yaml"
     params:

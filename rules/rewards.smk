@@ -1,4 +1,6 @@
-"""GAN-RM: a head on frozen features that tells proxy images from the generator's own, and what it selects."""
+"""Rewards: GAN-RM's head on frozen features, what it is compared with, and what they select."""
+
+HEADS = ("rpl", "linear", "centroid")  # kinds of rewards that are a head; the others need none
 
 
 def reward_of(wildcards):
@@ -11,44 +13,61 @@ def features_of_proxies(wildcards):
 
 
 def negatives(wildcards):
-    """Collection whose first samples are the reward's negatives."""
-    return f"samples/{wildcards.policy}/{reward_of(wildcards)['negatives']}"
-
-
-def features_of_negatives(wildcards):
-    return features_of(wildcards.scale, reward_of(wildcards)["encoder"], negatives(wildcards))
-
-
-def images_of_negatives(wildcards):
-    return images_of(wildcards.scale, negatives(wildcards))
+    """Collection whose first samples are the reward's negatives; none for a head that sees the proxies alone."""
+    recipe = reward_of(wildcards)
+    return [f"samples/{wildcards.policy}/{recipe['negatives']}"] if "negatives" in recipe else []
 
 
 def pool(wildcards):
-    """Collection whose first samples get pseudo-labels."""
-    return f"samples/{wildcards.policy}/{reward_of(wildcards)['pool']}"
+    """Collection whose first samples get pseudo-labels, where there are any."""
+    recipe = reward_of(wildcards)
+    return [f"samples/{wildcards.policy}/{recipe['pool']}"] if recipe.get("variant") == "bootstrap" else []
+
+
+def features_of_negatives(wildcards):
+    encoder = reward_of(wildcards)["encoder"]
+    return [path for one in negatives(wildcards) for path in features_of(wildcards.scale, encoder, one)]
+
+
+def images_of_negatives(wildcards):
+    return [path for one in negatives(wildcards) for path in images_of(wildcards.scale, one)]
 
 
 def features_of_pool(wildcards):
-    recipe = reward_of(wildcards)
-    bootstraps = recipe["variant"] == "bootstrap"
-    return features_of(wildcards.scale, recipe["encoder"], pool(wildcards)) if bootstraps else []
+    encoder = reward_of(wildcards)["encoder"]
+    return [path for one in pool(wildcards) for path in features_of(wildcards.scale, encoder, one)]
 
 
 def images_of_pool(wildcards):
-    return images_of(wildcards.scale, pool(wildcards)) if reward_of(wildcards)["variant"] == "bootstrap" else []
+    return [path for one in pool(wildcards) for path in images_of(wildcards.scale, one)]
 
 
 def reward_options(wildcards):
     recipe = reward_of(wildcards)
-    bootstrap = {
-        "bootstrap_positives": recipe["bootstrap"]["num_positives"],
-        "bootstrap_negatives": recipe["bootstrap"]["num_negatives"],
-        "alpha": recipe["bootstrap"]["alpha"],
-    }
-    plain = {
-        name: recipe[name] for name in ("num_proxies", "num_negatives", "variant", "loss", "checkpoints", "dropout")
-    }
-    return options({**plain, **bootstrap, **recipe["optimizer"], "seed": parse_policy(wildcards.policy).replicate})
+    names = ("kind", "num_proxies", "num_negatives", "variant", "loss", "checkpoints", "dropout")
+    bootstrap = recipe.get("bootstrap", {})
+    return options(
+        {
+            **{name: recipe[name] for name in names if name in recipe},
+            "bootstrap_positives": bootstrap.get("num_positives"),
+            "bootstrap_negatives": bootstrap.get("num_negatives"),
+            "alpha": bootstrap.get("alpha"),
+            **recipe.get("optimizer", {}),
+            "seed": parse_policy(wildcards.policy).replicate,
+        }
+    )
+
+
+def beside_head(wildcards, name):
+    """A file of the head that ranks a policy's samples: trained against that policy, or kept from the base model."""
+    policy = parse_policy(wildcards.policy)
+    if reward_of(wildcards).get("generator") == "base":
+        policy = Policy(CONFIG.base_model(policy, wildcards.scale), policy.replicate)
+    return f"results/{wildcards.scale}rewards/{wildcards.reward}/{policy}/{name}"
+
+
+def head_to_score_by(wildcards):
+    return beside_head(wildcards, "head.safetensors")
 
 
 def features_to_score(wildcards):
@@ -58,6 +77,21 @@ def features_to_score(wildcards):
 
 def images_to_score(wildcards):
     return images_of(wildcards.scale, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
+
+
+def given_rewards(wildcards):
+    """What a reward without a head is read from: a scorer's scores, or the images that numbers are drawn for."""
+    recipe, collection = reward_of(wildcards), f"samples/{wildcards.policy}/{wildcards.prompt_set}"
+    if recipe["kind"] == "scorer":
+        return scores_of(wildcards.scale, recipe["scorer"], collection)
+    return images_of(wildcards.scale, collection)
+
+
+def assigning_options(wildcards, input):
+    recipe = reward_of(wildcards)
+    if recipe["kind"] == "scorer":
+        return options({"scores": list(input), "column": recipe["column"]})
+    return options({"random": list(input)})
 
 
 rule train_reward:
@@ -75,6 +109,8 @@ rule train_reward:
         "results/{scale}logs/train_reward/{reward}.{policy}.log",
     benchmark:
         "results/{scale}benchmarks/train_reward/{reward}.{policy}.jsonl"
+    wildcard_constraints:
+        reward=rewards_of(*HEADS),
     conda:
         "../envs/diffusion.yaml"
     resources:
@@ -92,7 +128,7 @@ rule train_reward:
 rule score_rewards:
     """Rewards of all images of a prompt set, from cached features."""
     input:
-        head="results/{scale}rewards/{reward}/{policy}/head.safetensors",
+        head=head_to_score_by,
         features=features_to_score,
         images=images_to_score,
     output:
@@ -101,6 +137,8 @@ rule score_rewards:
         "results/{scale}logs/score_rewards/{reward}.{policy}.{prompt_set}.log",
     benchmark:
         "results/{scale}benchmarks/score_rewards/{reward}.{policy}.{prompt_set}.jsonl"
+    wildcard_constraints:
+        reward=rewards_of(*HEADS),
     conda:
         "../envs/diffusion.yaml"
     resources:
@@ -110,6 +148,29 @@ rule score_rewards:
     shell:
         "python -m workflow_scripts.score_rewards --head {input.head} --features {input.features} "
         "--images {input.images} --out {output} > {log} 2>&1"
+
+
+rule assign_rewards:
+    """Rewards of all images of a prompt set without a head: a scorer's, or random numbers."""
+    input:
+        given_rewards,
+    output:
+        "results/{scale}rewards/{reward}/{policy}/{prompt_set}.parquet",
+    log:
+        "results/{scale}logs/assign_rewards/{reward}.{policy}.{prompt_set}.log",
+    benchmark:
+        "results/{scale}benchmarks/assign_rewards/{reward}.{policy}.{prompt_set}.jsonl"
+    wildcard_constraints:
+        reward=rewards_of("scorer", "random"),
+    conda:
+        "../envs/diffusion.yaml"
+    resources:
+        **resources_of("score_rewards"),
+    params:
+        options=assigning_options,
+        code=code_of("assign_rewards"),
+    shell:
+        "python -m workflow_scripts.assign_rewards {params.options:q} --out {output} > {log} 2>&1"
 
 
 rule select_samples:

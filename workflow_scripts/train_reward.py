@@ -1,4 +1,4 @@
-"""Train a GAN-RM head on cached features of proxy images and of images by the generator."""
+"""Train a reward head on cached features of proxy images and of images by the generator."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     counts = {"proxies": len(proxies), "negatives": len(negatives), "pool": len(pool)}
     print(f"features by {encoder}: {counts}; {config}", flush=True)
 
-    model, history = train_reward_model(
-        proxies.features, negatives.features, pool.features if len(pool) else None, config, args.seed, args.device
-    )
+    given = (one.features if len(one) else None for one in (negatives, pool))
+    model, history = train_reward_model(proxies.features, *given, config, args.seed, args.device)
     made_of = {"config": asdict(config), "seed": args.seed, "counts": counts}
     head = fingerprint(**made_of, features=[about["fingerprint"] for about in abouts.values()])
     save_reward_model(args.out, replace(model, encoder=encoder, fingerprint=head))
@@ -55,11 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     add = options.add_argument
     add("--proxies", type=Path, nargs="+", required=True, help="features of the proxy images, label 1")
-    add("--negatives", type=Path, nargs="+", required=True, help="features of the generator's images, label 0")
+    add("--negatives", type=Path, nargs="*", default=[], help="features of the generator's images, label 0")
     add(
         "--negative-images",
         type=Path,
-        nargs="+",
+        nargs="*",
         default=[],
         help="part files of --negatives; only samples k = 0 are then used",
     )
@@ -69,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--num-proxies", type=int, help="use the first so many proxies; all when left out")
     add("--num-negatives", type=int, help="use the first so many negatives; all when left out")
+    add("--kind", default="rpl", help="rpl (Tab. 6), linear, or centroid, which needs no --negatives")
     add("--variant", default="bootstrap", help="naive, average, voting or bootstrap (Tab. 4)")
     add("--loss", default="bce", help="bce per output, or softmax")
     add("--checkpoints", type=int, default=5, help="heads kept at regular steps, for average and voting")

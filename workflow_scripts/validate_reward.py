@@ -1,4 +1,4 @@
-"""Check a reward: held-out accuracy and AUC, and its agreement with other judges of the same samples."""
+"""Check a reward: held-out accuracy, coverage of its proxies, what it varies with, agreement with other judges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `validate_reward`."""
     options = parser(__doc__)
     options.add_argument("--rewards", type=Path, required=True, help="file of score_rewards")
-    options.add_argument("--history", type=Path, required=True, help="history of train_reward")
+    options.add_argument("--history", type=Path, help="history of train_reward, for a reward with a head")
+    options.add_argument("--proxies", type=Path, nargs="+", default=[], help="features of the proxy images")
+    options.add_argument("--num-proxies", type=int, help="use the first so many proxies; all when left out")
+    options.add_argument("--references", type=Path, nargs="+", default=[], help="features of what they should cover")
     options.add_argument("--judges", nargs="+", required=True, metavar="COLUMN=PATH", help="score tables, every part")
     options.add_argument("--resamples", type=int, required=True, help="bootstrap resamples of the prompts")
     options.add_argument("--seed", type=int, default=0, help="of the bootstrap")
@@ -22,18 +25,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.lib.files import atomic_write, read_json
-    from workflow_scripts.lib.metrics.inputs import read_scores, read_table
-    from workflow_scripts.lib.metrics.validity import agreement, held_out
+    from workflow_scripts.lib.metrics.inputs import read_features, read_scores, read_table
+    from workflow_scripts.lib.metrics.validity import agreement, content_share, held_out, proxy_coverage
 
     rewards = read_table([args.rewards], "score_rewards").set_index("key")
-    rows = list(held_out(read_json(args.history)["history"]))
+    prompt_ids = rewards["prompt_id"].to_numpy()
+    rows = list(held_out(read_json(args.history)["history"])) if args.history else []
+    if args.proxies and args.references:
+        rows += proxy_coverage(read_features(args.proxies)[: args.num_proxies], read_features(args.references))
+    rows += content_share(rewards["logit"], prompt_ids, args.resamples, args.seed)
     judges: dict[str, list[str]] = {}
     for judge in args.judges:
         column, _, path = judge.partition("=")
         judges.setdefault(column, []).append(path)
     for column, paths in judges.items():
         scores = read_scores(paths, column).loc[rewards.index].rename(column)
-        rows += agreement(rewards["reward"], scores, rewards["prompt_id"].to_numpy(), args.resamples, args.seed)
+        rows += agreement(rewards["logit"], scores, prompt_ids, args.resamples, args.seed)
     with atomic_write(args.out) as temporary:
         pd.DataFrame(rows, columns=["judge", "measure", "value", "ci_low", "ci_high", "n"]).to_csv(
             temporary, index=False

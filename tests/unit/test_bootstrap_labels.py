@@ -37,6 +37,11 @@ def test_no_bottom_set():
     assert (indices.tolist(), len(labels)) == ([1, 0], 2)
 
 
+def test_no_top_set():
+    indices, labels = bootstrap_set(torch.tensor([1.0, 2.0, 0.0]), 0, 2)
+    assert (indices.tolist(), labels.tolist()) == ([0, 2], [0, 0])
+
+
 def test_a_small_pool_is_refused_with_the_numbers():
     with pytest.raises(UserError, match="top 3 and the bottom 3.*only 5"):
         bootstrap_set(torch.zeros(5), 3, 3)

@@ -1,5 +1,9 @@
 """Prompts and images from files: flags stripped, prompt sets disjoint, one way of cropping."""
 
+import io
+import json
+import tarfile
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -89,3 +93,85 @@ def test_the_worlds_images_are_the_same_every_time(tmp_path):
     assert all(np.array_equal(a.image, b.image) and a.prompt == b.prompt for a, b in zip(first, again, strict=True))
     pairs = list(read_dataset({**source, "quality": "pairs"}, 2, (32, 32), 0, tmp_path))
     assert [(item.prompt_id, item.k) for item in pairs] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_a_set_with_a_suffix_is_a_longer_draw_of_the_set_before_it(source, tmp_path):
+    for name, longer in (("train", "train_double"), ("negatives", "negatives_many")):
+        short, long = (
+            list(draw_prompts(source, one, n, 0, tmp_path)["prompt"]) for one, n in ((name, 8), (longer, 16))
+        )
+        assert long[:8] == short
+    world = {"kind": "world_prompts"}
+    assert list(draw_prompts(world, "train_triple", 5, 0, tmp_path)["prompt"])[:3] == list(
+        draw_prompts(world, "train", 3, 0, tmp_path)["prompt"]
+    )
+    with pytest.raises(UserError, match="mine names no file for prompt set 'unsafe' under `paths`"):
+        draw_prompts(source | {"name": "mine"}, "unsafe", 3, 0, tmp_path)
+
+
+def test_scenes_of_the_world_can_be_restricted_by_the_words_of_their_captions(tmp_path):
+    source = {
+        "kind": "world",
+        "split": "proxies",
+        "style": "colour",
+        "quality": "crisp",
+        "containing": ["blue", "star"],
+    }
+    prompts = [item.prompt for item in read_dataset(source, 40, (32, 32), 0, tmp_path)]
+    assert all("on blue" in prompt or "star" in prompt for prompt in prompts)
+    assert {prompt for prompt in prompts if "on blue" not in prompt} and len(set(prompts)) == 40
+    with pytest.raises(UserError, match="which has 6[0-9] that fit"):
+        list(read_dataset(source | {"containing": ["on blue"]}, 100, (32, 32), 0, tmp_path))
+
+
+def tgz(path, **files):
+    """An archive of files by name, in this order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+def png(level):
+    """A grey picture of 8 by 8 pixels."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (level, level, level)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A source on the hub: four images in two archives, three of them with captions."""
+    folder = tmp_path / "owner/name"
+    tgz(folder / "000.tgz", **{"000/a.png": png(10), "000/readme.txt": b"-", "000/b.png": png(20)})
+    tgz(folder / "001.tgz", **{"001/c.png": png(30), "001/d.png": png(40)})
+    captions = {
+        "./000/a.png": "a cat --v 5",
+        "./001/c.png": "Portrait of a man",
+        "./001/d.png": "portraits",
+        "x.png": "?",
+    }
+    lines = [json.dumps({"img_path": name, "prompt": text}) for name, text in captions.items()]
+    tgz(folder / "about.tgz", **{"about.jsonl": "\n".join(lines).encode()})
+    about = {"file": "about.tgz", "image_field": "img_path", "prompt_field": "prompt"}
+    return {"kind": "hub", "hub": "owner/name", "files": ["000.tgz", "001.tgz"], "captions": about}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [("a cat", 10), ("Portrait of a man", 30), ("portraits", 40)]),
+        ({"containing": ["portrait"]}, [("Portrait of a man", 30)]),
+        ({"containing": ["portrait", "cat"]}, [("a cat", 10), ("Portrait of a man", 30)]),
+        ({"captions": None}, [("", 10), ("", 20), ("", 30), ("", 40)]),
+    ],
+)
+def test_images_of_archives_come_with_their_captions(hub, tmp_path, changes, expected):
+    source = {key: value for key, value in (hub | changes).items() if value is not None}
+    items = list(read_dataset(source, len(expected), (8, 8), 0, tmp_path))
+    assert [(item.prompt, item.image[0, 0, 0]) for item in items] == expected
+    assert [item.prompt_id for item in items] == list(range(len(expected)))
+    with pytest.raises(UserError, match=f"holds {len(expected)} images, {len(expected) + 1} are asked for"):
+        list(read_dataset(source, len(expected) + 1, (8, 8), 0, tmp_path))

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_encoders import pictures, use_registry
+from tiny_encoders import PROMPTS, pictures, use_registry
 from torch.nn.functional import layer_norm, softmax
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.rewards.clip import CLIPTokensWithText
 from workflow_scripts.lib.rewards.encoders import (
+    CLIPImageEmbeddings,
     CLIPVisionTokens,
     TinyFeatures,
     encode_part,
@@ -53,6 +55,18 @@ def clip_vision_by_hand(weights: dict[str, torch.Tensor], pixels: torch.Tensor) 
     return x
 
 
+def test_embeddings_are_the_projected_pooled_token(clip_folder):
+    from transformers import CLIPModel
+
+    encoder, images = CLIPImageEmbeddings(clip_folder), pictures(3)
+    clip = CLIPModel.from_pretrained(clip_folder, dtype=torch.float32)
+    tokens = clip_vision_by_hand(clip.vision_model.state_dict(), encoder.preprocess(images))
+    weights = {name: value.double() for name, value in clip.state_dict().items()}
+    norm = [weights[f"vision_model.post_layernorm.{name}"] for name in ("weight", "bias")]
+    expected = layer_norm(tokens[:, 0], (32,), *norm) @ weights["visual_projection.weight"].T
+    torch.testing.assert_close(encoder.encode(images)["features"].double(), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_features_are_cls_and_mean_of_all_tokens_before_the_last_norm(clip_folder):
     encoder = CLIPVisionTokens(clip_folder)
     images = pictures(3)
@@ -61,6 +75,23 @@ def test_features_are_cls_and_mean_of_all_tokens_before_the_last_norm(clip_folde
     expected = torch.cat([tokens[:, 0], tokens.mean(1)], 1).float()
     assert features.shape == (3, 64)
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_features_with_text_add_the_agreement_of_image_and_prompt(clip_folder):
+    from transformers import AutoTokenizer, CLIPModel
+
+    encoder, images = CLIPTokensWithText(clip_folder), pictures(3)
+    features = encoder.encode(images, PROMPTS)["features"]
+    assert features.shape == (3, 64 + 16)
+    torch.testing.assert_close(features[:, :64], CLIPVisionTokens(clip_folder).encode(images)["features"])
+    tokens = AutoTokenizer.from_pretrained(clip_folder)(PROMPTS, padding=True, return_tensors="pt")
+    pixels = encoder.clip.preprocess(images)
+    with torch.no_grad():
+        output = CLIPModel.from_pretrained(clip_folder, dtype=torch.float32)(pixel_values=pixels, **tokens)
+    cosines = output.logits_per_image.diagonal() / encoder.clip.model.logit_scale.exp()
+    torch.testing.assert_close(features[:, 64:].mean(dim=1), cosines, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match="needs a caption for every image"):
+        encoder.encode(images, ["a frog", "", "a frog"])
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (64, 64), (48, 80), (81, 47), (20, 24)])
@@ -178,7 +209,7 @@ def test_loading_by_registry_entry(clip_folder):
     assert load_encoder(entry).encode(pictures(1))["features"].shape == (1, 64)
     assert load_scorer(entry | {"class": "PickScore", "processor": {"path": str(clip_folder)}}).metric == "pickscore"
     with pytest.raises(
-        UserError, match="class 'DINO' is not one of: CLIPVisionTokens, TinyFeatures, InceptionFeatures"
+        UserError, match="class 'DINO' is not one of: CLIPVisionTokens, CLIPTokensWithText, CLIPImageEmbeddings, Tiny"
     ):
         load_encoder(entry | {"class": "DINO"})
     with pytest.raises(UserError, match="bfloat16.*cpu.*float32"):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.rewards import training
 from workflow_scripts.lib.rewards.features import FeatureSet, common_encoder, read_features, write_features
 from workflow_scripts.lib.rewards.rpl import load_reward_model
 from workflow_scripts.lib.rewards.scoring import head_logits
@@ -148,12 +149,42 @@ def test_bootstrap_learns_from_the_pool():
     assert gaps[1] > gaps[0]
 
 
+@pytest.mark.parametrize(("tops", "bottoms"), [(10, 0), (0, 10), (0, 0)])
+def test_bootstrap_with_one_pseudo_labelled_set_only(tops, bottoms, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "train_head", lambda x, y, *rest: seen.append((x, y)) or train_head(x, y, *rest))
+    config = replace(FAST, variant="bootstrap", bootstrap_positives=tops, bootstrap_negatives=bottoms)
+    pool = images(30, 0.0, 9)
+    train_reward_model(images(40, 0.8, 1), images(40, -0.8, 2), pool, config, seed=0)
+    (features, labels), initial = seen[1], seen[0][1]
+    assert torch.equal(labels[:80], initial)
+    assert len(features) == len(labels) == 80 + tops + bottoms
+    assert ((labels[80:] > 0).sum(), (labels[80:] == 0).sum()) == (tops, bottoms)
+
+
+def test_a_linear_probe_is_trained_as_the_rpl_is():
+    config = replace(FAST, kind="linear")
+    model, history = train_reward_model(images(40, 0.8, 1), images(40, -0.8, 2), None, config, seed=0)
+    assert (model.heads[0].kind, history[-1]["epoch"]) == ("linear", 5)
+    assert auc(head_logits(model.heads[0], data(30)[0], "bce"), data(30)[1] > 0) > 0.95
+
+
+def test_a_centroid_needs_the_proxies_alone_and_the_others_need_negatives():
+    model, history = train_reward_model(images(40, 0.8, 1), None, None, replace(FAST, kind="centroid"), seed=0)
+    assert history == []
+    assert auc(head_logits(model.heads[0], data(30)[0], "bce"), data(30)[1] > 0) > 0.95
+    with pytest.raises(UserError, match="kind rpl .*--negatives"):
+        train_reward_model(images(40, 0.8, 1), None, None, FAST, seed=0)
+
+
 def test_bootstrap_without_a_pool_is_refused():
     with pytest.raises(UserError, match="--pool"):
         train_reward_model(images(9, 1, 1), images(9, -1, 2), None, replace(FAST, variant="bootstrap"), seed=0)
 
 
-def test_unknown_variant_is_refused():
+def test_unknown_variant_or_kind_is_refused():
+    with pytest.raises(UserError, match="unknown kind 'svm'; known: rpl, linear, centroid"):
+        RewardConfig(kind="svm")
     with pytest.raises(UserError, match="unknown variant 'bagging'; known: naive, average, voting, bootstrap"):
         RewardConfig(variant="bagging")
 
@@ -175,9 +206,13 @@ def command(files, out, *options):
     negatives = [str(files["negatives0"]), str(files["negatives1"])]
     return [
         *("--proxies", str(files["proxies"]), "--negatives", *negatives, "--variant", "naive", "--batch-size", "8"),
-        *("--epochs", "5", "--learning-rate", "0.01", "--seed", "1", "--out", str(out)),
-        *("--history", str(out.with_name("history.json")), *options),
+        *("--epochs", "5", "--learning-rate", "0.01", "--seed", "1", *output(out), *options),
     ]
+
+
+def output(out):
+    """Arguments of train_reward that say where to write."""
+    return ["--out", str(out), "--history", str(out.with_name("history.json"))]
 
 
 def test_command_line_writes_head_and_history(tmp_path, feature_files):
@@ -188,6 +223,14 @@ def test_command_line_writes_head_and_history(tmp_path, feature_files):
     history = json.loads((tmp_path / "history.json").read_text())
     assert history["history"][-1]["held_out_auc"] > 0.9
     assert history["counts"] == {"proxies": 20, "negatives": 40, "pool": 0}
+
+
+def test_command_line_of_a_centroid_needs_no_negatives(tmp_path, feature_files):
+    out = tmp_path / "head.safetensors"
+    options = ("--kind", "centroid", "--negatives", "--negative-images", "--num-proxies", "5")
+    train_reward(["--proxies", str(feature_files["proxies"]), *options, *output(out)])
+    assert load_reward_model(out).heads[0].kind == "centroid"
+    assert json.loads((tmp_path / "history.json").read_text())["history"] == []
 
 
 def test_command_line_takes_the_first_images_and_refuses_more_than_there_are(tmp_path, feature_files):

@@ -9,6 +9,8 @@ from torch import nn
 
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.rewards.rpl import (
+    Centroid,
+    LinearProbe,
     RewardModel,
     RewardPredictionLayer,
     load_reward_model,
@@ -133,3 +135,25 @@ def test_scores_of_each_variant():
 def test_features_of_another_width_are_refused():
     with pytest.raises(UserError, match=r"width 8 \(clip\).*\(5, 6\)"):
         score_features(RewardModel([randomised()], "naive", "bce", "clip"), torch.randn(5, 6))
+
+
+def test_a_centroid_scores_by_the_cosine_with_the_mean_direction_of_the_targets():
+    head = Centroid.of(torch.tensor([[2.0, 0.0], [0.0, 7.0]]))  # unit vectors (1, 0) and (0, 1): their mean is diagonal
+    features = torch.tensor([[3.0, 3.0], [5.0, 0.0], [0.0, -1.0]])
+    diagonal = 1 / math.sqrt(2)
+    assert reward_logit(head(features)).tolist() == pytest.approx([1, diagonal, -diagonal])
+    columns = score_features(RewardModel([head], "naive", "bce"), features)
+    assert columns["reward"].tolist() == pytest.approx([1 / (1 + math.exp(-c)) for c in (1, diagonal, -diagonal)])
+
+
+@pytest.mark.parametrize("head", [LinearProbe(8), Centroid.of(torch.randn(5, 8))], ids=lambda head: head.kind)
+def test_every_kind_of_head_is_loaded_as_what_it_was(tmp_path, head):
+    save_reward_model(tmp_path / "head.safetensors", RewardModel([head.eval()], "naive", "bce", "clip", "abc"))
+    loaded = load_reward_model(tmp_path / "head.safetensors")
+    assert (type(loaded.heads[0]), loaded.width) == (type(head), 8)
+    features = torch.randn(3, 8)
+    assert torch.equal(loaded.heads[0](features), head(features))
+
+
+def test_a_linear_probe_has_one_layer():
+    assert sum(parameter.numel() for parameter in LinearProbe(1536).parameters()) == 2 * 1536 + 2

@@ -221,6 +221,38 @@ def test_score_rewards_command_line(part_file, clip_folder, tmp_path, monkeypatc
         score_rewards(command)
 
 
+def test_assign_rewards_command_line_takes_a_scorers_column(part_file, clip_folder, tmp_path, monkeypatch):
+    from workflow_scripts.assign_rewards import main as assign_rewards
+    from workflow_scripts.score_images import main as score_images
+
+    use_registry(monkeypatch, pick={"class": "PickScore", "source": {"path": str(clip_folder)}})
+    scores, out = str(tmp_path / "scores.parquet"), str(tmp_path / "rewards.parquet")
+    score_images(["--scorer", "pick", "--images", str(part_file), "--out", scores])
+    assign_rewards(["--scores", scores, "--column", "pickscore", "--out", out])
+    table = pd.read_parquet(out)
+    assert list(table.columns) == ["key", "prompt_id", "k", "reward", "logit"]
+    assert table["logit"].tolist() == pd.read_parquet(scores)["pickscore"].tolist()
+    with pytest.raises(UserError, match="no column 'hps'; known: pickscore"):
+        assign_rewards(["--scores", scores, "--column", "hps", "--out", out])
+    pd.read_parquet(scores).assign(pickscore=[0.5, np.nan] * 3).to_parquet(scores)
+    with pytest.raises(UserError, match="3 images have no 'pickscore'"):
+        assign_rewards(["--scores", scores, "--column", "pickscore", "--out", out])
+
+
+def test_random_rewards_belong_to_the_image_and_are_uniform(part_file, tmp_path):
+    from workflow_scripts.assign_rewards import main as assign_rewards
+    from workflow_scripts.lib.rewards.assigned import random_rewards
+
+    out = tmp_path / "rewards.parquet"
+    assign_rewards(["--random", str(part_file), "--out", str(out)])
+    assert list(pd.read_parquet(out).columns) == ["key", "prompt_id", "k", "reward", "logit"]
+    index = pd.DataFrame({"key": [str(i) for i in range(2000)], "prompt_id": 0, "k": 0, "seed": range(2000)})
+    rewards = random_rewards(index)["reward"]
+    assert rewards[5:9].tolist() == random_rewards(index[5:9])["reward"].tolist()
+    assert rewards.is_unique and (rewards.min(), rewards.max()) == pytest.approx((0, 1), abs=0.01)
+    assert abs(rewards.mean() - 0.5) < 0.02 and abs(rewards.corr(index["seed"])) < 0.06
+
+
 def test_ground_truth_is_a_scorer_too():
     from workflow_scripts.lib.world.prompts import draw_scenes
     from workflow_scripts.lib.world.render import render, to_uint8

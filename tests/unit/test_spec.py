@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from workflow_scripts.lib.spec.policies import POLICY, SELECTION
 from workflow_scripts.lib.spec.problems import Problems
 from workflow_scripts.lib.spec.runs import Changes, Recipes
 from workflow_scripts.lib.spec.scales import prefix_of, scale_of
+from workflow_scripts.lib.spec.studies import planned_sides, studies_at
 from workflow_scripts.lib.spec.tables import expectations
 from workflow_scripts.lib.spec.validation import Schemas
 
@@ -48,7 +50,7 @@ def test_paper_scale_is_the_papers(config):
     assert run["training"]["learning_rate"] == pytest.approx(1.6e-7)
     assert config.run("sd15_sft", "paper")["training"]["learning_rate"] == 1e-5
     assert "beta" not in config.run("sd15_sft", "paper")["training"]
-    assert config.scale("paper").prompts == {"train": 20000, "negatives": 500, "eval": 1000}
+    assert config.scale("paper").prompts.items() >= {"train": 20000, "negatives": 500, "eval": 1000}.items()
     assert config.reward("ganrm", "paper")["num_proxies"] == config.reward("ganrm", "paper")["num_negatives"] == 500
     assert config.reward("ganrm", "paper")["bootstrap"]["alpha"] is None
 
@@ -191,11 +193,60 @@ def test_expected_signs_are_the_papers_own(config):
     assert not [key for key in signs if key[0] == "Base-model"]
 
 
+def test_a_study_compares_two_policies_of_a_scale_that_has_them(config):
+    study = config.study("ganrm_user_study")
+    assert (study.prompts, study.num_prompts, study.blurred) == ("eval", 50, False)
+    assert [(one.name, one.paper) for one in study.questions] == [("preference", 74.4)]
+    for scale in ("tiny", "paper"):
+        sides = [(side.policy, side.selection) for side in planned_sides(config, "ganrm_user_study", scale)]
+        assert sides == [("sd15", "first"), ("sd15_dpo.r3", "first")]
+    assert [studies_at(config, scale) for scale in SCALES] == [["ganrm_user_study"], [], ["ganrm_user_study"]]
+    with pytest.raises(UserError, match=r"compares sd15_dpo.r3, but scale pilot runs 1 round; choose another scale \("):
+        planned_sides(config, "ganrm_user_study", "pilot")
+    with pytest.raises(UserError, match=r"unknown study 'ganrm_study'; known: ganrm_user_study"):
+        config.study("ganrm_study")
+
+
+def test_a_study_of_selected_images_takes_its_candidates(tmp_path):
+    shutil.copytree(CONFIG, tmp_path / "config")
+    path = tmp_path / "config/studies/ganrm_user_study.yaml"
+    chosen = "policy: sd15_dpo, round: 3, selection: {reward: ganrm, best_of: 4}"
+    path.write_text(path.read_text().replace("policy: sd15_dpo, round: 3", chosen))
+    changed = load_config(tmp_path / "config")
+    assert planned_sides(changed, "ganrm_user_study", "tiny")[1].selection == "ganrm.best4"
+    assert changed.samples_per_prompt("sd15_dpo.r3", "eval", "tiny") == 4
+
+
 def test_samples_per_prompt(config):
     assert config.samples_per_prompt("sd15_dpo.r2", "train", "paper") == 10
     assert config.samples_per_prompt("sd15", "negatives", "paper") == 1
     assert config.samples_per_prompt("sd15@1", "eval", "paper") == 10, "RM@10 and Fig. 2 rank the base model's"
     assert config.samples_per_prompt("sd15_dpo.r3", "eval", "paper") == 1
+
+
+def test_a_run_that_starts_from_anothers_round(config):
+    assert str(config.previous("sd15_dpo_kept@1.r1", "tiny")) == "sd15_dpo@1.r1"
+    assert config.base_model("sd15_dpo_kept.r1", "tiny") == "sd15"
+    assert config.samples_per_prompt("sd15_dpo.r1", "train", "pilot") == 10, "the pilot has no second round of sd15_dpo"
+
+
+def test_what_a_scale_lacks_is_not_run_there_and_its_row_says_why(config):
+    assert "ganrm_many" in config.rewards("paper") and "ganrm_many" not in config.rewards("pilot")
+    skipped = {row.row.row: row.skipped for row in config.table_rows("ganrm_q_scaling", "pilot") if row.skipped}
+    assert skipped == {"5,000": "scale pilot has no images 'proxies_many'"}
+    skipped = {row.row.row: row.skipped for row in config.table_rows("ganrm_q_compute", "pilot") if row.skipped}
+    assert skipped == {
+        "3 rounds": "scale pilot runs 1 round",
+        "1 round, 3 × prompts": "scale pilot has no prompts 'train_triple'",
+    }
+    assert config.trains_on("train_triple", "paper") and not config.trains_on("eval", "paper")
+
+
+def test_a_scale_changes_a_named_recipe_only(config):
+    counts = {
+        name: config.reward(name, "tiny")["bootstrap"] for name in ("ganrm", "ganrm_top_only", "ganrm_bottom_only")
+    }
+    assert [(one["num_positives"], one["num_negatives"]) for one in counts.values()] == [(32, 32), (32, 0), (0, 32)]
 
 
 def test_scales_in_paths(config):
@@ -219,11 +270,13 @@ def test_replicates(config):
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_ledger_lists_every_leaf(config, scale):
     rows = {(row.scope, row.key) for row in config.ledger(scale)}
-    for kind, names in (("run", config.runs(scale)), ("reward", config.rewards())):
+    for kind, names in (("run", config.runs(scale)), ("reward", config.rewards(scale))):
         for name in names:
             for key, _ in leaves(config.resolved(kind, name, scale)):
                 assert (f"{kind} {name}", key) in rows
     assert ("model sd15", "sampling.guidance_scale") in rows
+    for name in studies_at(config, scale):
+        assert {(f"study {name}", "num_prompts"), (f"study {name}", "questions.preference.text")} <= rows
     assert (f"scale {scale}", "counts.samples_per_prompt") in rows
 
 

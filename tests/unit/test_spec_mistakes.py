@@ -12,7 +12,9 @@ from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.spec import load_config
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
+QUESTIONS = "runs/ganrm_questions.yaml"
 RUNS, TAB1, FIG2 = "runs/ganrm.yaml", "tables/ganrm_tab1.yaml", "tables/ganrm_fig2.yaml"
+STUDY = "studies/ganrm_user_study.yaml"
 TINY, MODELS = "scales/tiny.yaml", "models.yaml"
 
 
@@ -64,7 +66,8 @@ MISTAKES = {
         "    objective: sft\n",
         "    objective: sft\n    model: sd51\n",
         "model: sd51",
-        "run 'sd15_sft' names model 'sd51'; known: sd15, sd15_diffusiondpo. Did you mean 'sd15'?",
+        "run 'sd15_sft' names model 'sd51'; known: sd15, sd15_diffusiondpo, sd15_sft.r1, sd15_dpo.r1,",
+        "Did you mean 'sd15'?",
     ),
     "unknown reward of a run": (
         RUNS,
@@ -79,7 +82,8 @@ MISTAKES = {
         "encoder: clip_tokens",
         "encoder: clip_token",
         "encoder:",
-        "reward 'reward_prediction_layer' names encoder 'clip_token'; known: clip_tokens. Did you mean 'clip_tokens'?",
+        "reward 'reward_prediction_layer' names encoder 'clip_token'; known: clip_tokens, clip_tokens_text.",
+        "Did you mean 'clip_tokens'?",
     ),
     "unknown parent": (
         RUNS,
@@ -147,6 +151,48 @@ MISTAKES = {
         '      beta: {value: 1, quoted: "Sec. 9"}\n      learning_rate: {value: 1e-5',
         "beta: {value: 1,",
         "run 'sd15_sft' has objective sft, to which training.beta does not belong",
+    ),
+    "key of another kind of reward": (
+        QUESTIONS,
+        "    column: pickscore",
+        "    column: pickscore\n    data: references",
+        "data: references",
+        "reward 'pickscore' has kind scorer, to which data does not belong",
+    ),
+    "scorer without a column": (
+        QUESTIONS,
+        "    column: pickscore\n",
+        "",
+        "  pickscore:",
+        "reward 'pickscore' and its parents do not state column",
+    ),
+    "unknown scorer": (
+        QUESTIONS,
+        "scorer: pickscore",
+        "scorer: pikscore",
+        "scorer: pikscore",
+        "reward 'pickscore' names scorer 'pikscore'; known: clipscore, pickscore, hps,",
+    ),
+    "a round that a run does not have": (
+        QUESTIONS,
+        "model: sd15_dpo.r1",
+        "model: sd15_dpo.r4",
+        "model: sd15_dpo.r4",
+        "run 'sd15_dpo_kept' names model 'sd15_dpo.r4'; known: sd15,",
+    ),
+    "a run that starts from itself": (
+        QUESTIONS,
+        "model: sd15_dpo.r1",
+        "model: sd15_dpo_kept.r1",
+        "model: sd15_dpo_kept.r1",
+        "run 'sd15_dpo_kept' starts from itself: sd15_dpo_kept -> sd15_dpo_kept",
+    ),
+    "a word without captions": (
+        "data.yaml",
+        "  captions: *journeydb_captions\n",
+        "",
+        "journeydb_portraits:",
+        "captions",
     ),
     "selection without a reward": (
         RUNS,
@@ -359,13 +405,42 @@ MISTAKES = {
         "world_proxies:",
         "world_proxies lacks split",
     ),
-    "unknown setting": (
-        "config.yaml",
-        "data_folder:",
-        "data_foldr:",
-        "data_foldr:",
-        "the file has unknown key 'data_foldr'; known: scale,",
-        "Did you mean 'data_folder'?",
+    "policy of a study": (
+        STUDY,
+        "policy: sd15_dpo",
+        "policy: sd15_dop",
+        "sd15_dop",
+        "row 'Ours-DPO' of 'ganrm_user_study' names policy 'sd15_dop'",
+        "Did you mean 'sd15_dpo'?",
+    ),
+    "prompt set of a study": (
+        STUDY,
+        "prompts: eval",
+        "prompts: evla",
+        "prompts: evla",
+        "study 'ganrm_user_study' names prompt set 'evla'",
+        "Did you mean 'eval'?",
+    ),
+    "round of a study": (
+        STUDY,
+        "round: 3",
+        "round: 4",
+        "round: 4",
+        "row 'Ours-DPO' of 'ganrm_user_study' is round 4 of run 'sd15_dpo', which has 3",
+    ),
+    "more prompts than a study's set has": (
+        STUDY,
+        "{value: 50,",
+        "{value: 5000,",
+        "num_prompts",
+        "at scale 'tiny', study 'ganrm_user_study' shows 5000 prompts, but the set eval has 200",
+    ),
+    "question without provenance": (
+        STUDY,
+        'assumed: "the paper',
+        'because: "the paper',
+        "because:",
+        "questions.preference.text has unknown key 'because'; known: value, quoted, assumed",
     ),
 }
 
@@ -393,7 +468,7 @@ def test_unknown_names_asked_of_the_config_are_named(config):
         (lambda: config.dataset("preferences", "paper"), "scale 'paper' has no data role 'preferences'"),
         (
             lambda: config.table("ganrm_tabel1"),
-            r"unknown table 'ganrm_tabel1'; known: ganrm_tab1, .*Did you mean 'ganrm_tab1'\?",
+            r"unknown table 'ganrm_tabel1'; known: .*ganrm_tab1, .*Did you mean 'ganrm_tab1'\?",
         ),
     ):
         with pytest.raises(UserError, match=says):

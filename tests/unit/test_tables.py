@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,19 @@ def test_markdown_says_what_is_compared(rows):
     assert "| -2.500 [-2.500, -2.500] to Base | lower | 64 | same direction, CI excludes 0 |" in tiny
     paper = render.markdown(rows["paper"], TABLE.title, TABLE.caption)
     assert "**70.00** ± 0.19 (63.61) ✗" in paper and "never compared" not in paper
+
+
+def test_a_table_without_expectations_and_values_of_the_paper_claims_nothing(tmp_path):
+    paths = [measure(tmp_path, "sd15", "first", fid=72.5), measure(tmp_path, "sd15_dpo", "first", fid=70.0)]
+    asked = [row("Base", "sd15", {}, better_than=()), row("DPO", "sd15_dpo", {}, better_than=())]
+    for base_row, scale in ((None, "tiny"), ("Base", "paper")):
+        table = replace(TABLE, base_row=base_row, columns=COLUMNS[:1], rows=asked)
+        planned = [PlannedRow(one, one.policy, "first") for one in asked]
+        shown = long_form(ScaledTable(table, scale, planned, COLUMNS[:1], TITLES), Evidence(paths))
+        page = render.markdown(shown, table.title, table.caption)
+        assert "> One replicate, ± half the width" in page and "**70.00**" in page
+        assert not [words for words in ("✓", "paper's", "Verdicts", "nan") if words in page.split("## Commands")[0]]
+        assert "nan" not in render.latex(shown, table.title, table.caption) + render.terminal(shown)
 
 
 def test_latex_is_a_booktabs_table_with_everything_escaped(rows):

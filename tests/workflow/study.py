@@ -20,6 +20,7 @@ from workflow_scripts.lib.warm import VARIABLE
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "rules", "config", "workflow_scripts", "profiles", "envs", "docs/captions")
 TINY, TABLES = "config/scales/tiny.yaml", "config/tables"
+USER_STUDY = "config/studies/ganrm_user_study.yaml"
 TABLE, FIGURE = f"{TABLES}/ganrm_tab1.yaml", f"{TABLES}/ganrm_fig2.yaml"
 SNAKEMAKE = (sys.executable, "-m", "snakemake")
 TARGETS = ("ganrm_tab1", "ganrm_fig2", "ganrm_fig3")
@@ -106,6 +107,7 @@ def make_study(root: Path, *, resources: bool = True, reduced: bool = True) -> S
         study.edit(TINY, reduce_scale)
         for sheet in (root / TABLES).glob("*.yaml"):
             study.edit(f"{TABLES}/{sheet.name}", reduce_sheet)
+        study.edit(USER_STUDY, lambda page: page.update(num_prompts=assumed(PROMPTS)))
     return study
 
 

@@ -32,6 +32,7 @@ def planned(tmp_path_factory) -> Study:
         ("ganrm_tab7", {"make_table": 1, "train_reward": 3, "train_sft": 3, "train_dpo": 3, "compute_metrics": 9}),
         ("ganrm_tab8", {"make_table": 1, "train_reward": 1, "train_sft": 3, "train_dpo": 3, "compute_metrics": 9}),
         ("ganrm_tab9", {"make_table": 1, "train_reward": 3, "train_sft": None, "train_dpo": 3, "compute_metrics": 4}),
+        ("ganrm_user_study", {"make_user_study": 1, "proxy_win_rate": 1, "train_dpo": 3, "compute_metrics": None}),
         ("ganrm_fig2", {"plot_ranks": 1, "train_dpo": 1, "train_reward": 1, "compute_metrics": 12}),
         (
             None,
@@ -40,14 +41,15 @@ def planned(tmp_path_factory) -> Study:
                 "make_table": 5,
                 "check_architecture": 1,
                 "plot_ranks": 1,
-                "make_sheet": 1,
+                "make_sheet": 2,
+                "draw_pipeline": 1,
                 "train_reward": 8,
                 "compute_metrics": 32,
             },
         ),
         ("directions", {"summarize_directions": 5, "train_sft": 15, "train_dpo": 24, "compute_metrics": 66}),
     ],
-    ids=["tab1", "fig3", "tab4", "tab6", "tab7", "tab8", "tab9", "fig2", "bare", "directions"],
+    ids=["tab1", "fig3", "tab4", "tab6", "tab7", "tab8", "tab9", "user study", "fig2", "bare", "directions"],
 )
 def test_targets_at_tiny_scale(planned, target, expected):
     jobs = planned.dry_run(*([target] if target else []))
@@ -100,7 +102,7 @@ def test_targets_are_listed_with_a_sentence_each(planned):
     listed = planned.snakemake("--list-target-rules").stdout
     described = dict(re.findall(r"^(\w+) \((.+)\)$", listed, re.MULTILINE))
     targets = re.findall(r"^rule (\w+):", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE)
-    sheets = {path.stem for path in (REPOSITORY / "config/tables").glob("*.yaml")}
+    sheets = {path.stem for part in ("tables", "studies") for path in (REPOSITORY / "config" / part).glob("*.yaml")}
     assert described.keys() == {*targets, *sheets} >= {"all", "directions", "tiny_zoo", *TARGETS}
     assert all(len(sentence) > 15 and sentence.endswith(".") for sentence in described.values())
 

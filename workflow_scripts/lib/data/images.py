@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from ..errors import UserError
 from ..seeds import seed_of
+from .prompts import has_words, read_lines, strip_flags
 
 Shape = tuple[int, ...]
 """Height and width in pixels; of clips, frames, height and width."""
@@ -30,7 +33,10 @@ class Item:
 
 
 def read_dataset(source: dict, count: int, shape: Shape, seed: int, data_folder: Path) -> Iterator[Item]:
-    """`count` images (or pairs), or clips, of a data set in a shape; UserError if there are fewer or one is damaged."""
+    """`count` images (or pairs), or clips, of a data set in a shape; UserError if there are fewer or one is damaged.
+
+    With `containing` only images are taken whose caption holds one of these words.
+    """
     if (len(shape) == 3) != (source["kind"] == "videos") and source["kind"] != "world":
         wanted, given = ("clips", "images") if len(shape) == 3 else ("images", "clips")
         raise UserError(f"data set '{source['name']}' has {given}, but the generator makes {wanted}; name another one")
@@ -41,7 +47,7 @@ def read_dataset(source: dict, count: int, shape: Shape, seed: int, data_folder:
     elif source["kind"] == "folder":
         yield from _folder(Path(source["path"]), count, shape)
     else:
-        yield from _archives([data_folder / source["hub"] / name for name in source["files"]], count, shape)
+        yield from _hub(source, count, shape, data_folder / source["hub"])
 
 
 def _world(source: dict, count: int, shape: Shape, seed: int) -> Iterator[Item]:
@@ -50,7 +56,15 @@ def _world(source: dict, count: int, shape: Shape, seed: int) -> Iterator[Item]:
     from ..world.prompts import draw_scenes
     from ..world.render import render, to_uint8
 
-    for i, scene in enumerate(draw_scenes(source["split"], count, seed, style=source["style"])):
+    words = source.get("containing", [])
+    scenes = draw_scenes(
+        source["split"],
+        count,
+        seed,
+        style=source["style"],
+        wanted=lambda scene: has_words(scene.caption(), words),
+    )
+    for i, scene in enumerate(scenes):
         rng = np.random.default_rng(seed_of("world", seed, source["split"], source["quality"], i))
         if len(shape) == 3:
             images = [render_clip(scene, shape[0], rng)]
@@ -82,19 +96,48 @@ def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:
         yield Item(i, 0, "", open_image(path.read_bytes(), shape, str(path)))
 
 
-def _archives(archives: list[Path], count: int, shape: Shape) -> Iterator[Item]:
+def _hub(source: dict, count: int, shape: Shape, folder: Path) -> Iterator[Item]:
+    """Images of archives, in their order, with their captions where the source has some."""
+    archives = [folder / name for name in source["files"]]
+    captions = _captions(source, folder, archives) if "captions" in source else None
+    found = (
+        (name, file)
+        for path in archives
+        for name, file in _members(path)
+        if captions is None or Path(name).stem in captions
+    )
     done = 0
-    for path in archives:
-        if not path.exists():
-            raise UserError(f"{path} is missing; fetch the data set first: see docs/data.md")
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                if done < count and member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                    yield Item(
-                        done, 0, "", open_image(archive.extractfile(member).read(), shape, f"{path}:{member.name}")
-                    )
-                    done += 1
-    _enough(done, count, archives[0].parent)
+    for name, file in islice(found, count):
+        prompt = "" if captions is None else captions[Path(name).stem]
+        yield Item(done, 0, prompt, open_image(file.read(), shape, name))
+        done += 1
+    _enough(done, count, folder)
+
+
+def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Name and opened file of every image of an archive."""
+    if not path.exists():
+        raise UserError(f"{path} is missing; fetch the data set first: see docs/data.md")
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                yield f"{path}:{member.name}", archive.extractfile(member)
+
+
+def _captions(source: dict, folder: Path, archives: list[Path]) -> dict[str, str]:
+    """Caption of each image of the archives by its name without folder and suffix, of those that `containing` allows.
+
+    The annotations are those of millions of images, so only what the archives hold is kept.
+    """
+    names = {Path(name).stem for path in archives for name, _ in _members(path)}
+    about, words, captions = source["captions"], source.get("containing", []), {}
+    for line in read_lines(folder / about["file"]):
+        annotation = json.loads(line)
+        if (name := Path(annotation[about["image_field"]]).stem) in names:
+            caption = strip_flags(annotation[about["prompt_field"]])
+            if caption and has_words(caption, words):
+                captions[name] = caption
+    return captions
 
 
 def _enough(found: int, wanted: int, place: Path) -> None:

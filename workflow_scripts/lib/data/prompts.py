@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,23 @@ def strip_flags(prompt: str) -> str:
     return " ".join(LINKS.sub(" ", FLAGS.sub("", prompt)).split())
 
 
+def has_words(text: str, words: Sequence[str]) -> bool:
+    """Whether a text holds one of these words (or phrases), whatever their case; always, when there are none."""
+    return not words or any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in words)
+
+
 def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_folder: Path) -> pd.DataFrame:
-    """`count` different prompts of a set, in an order drawn by `seed`; UserError when the source has fewer."""
+    """`count` different prompts of a set, in an order drawn by `seed`; UserError when the source has fewer.
+
+    A set that the source does not name is a draw of another length from the set before the `_`: `train_triple` begins
+    as `train` does.
+    """
     import pandas as pd
 
     if source["kind"] == "world_prompts":
-        from ..world.prompts import draw_scenes
+        from ..world.prompts import SPLITS, draw_scenes
 
-        prompts = [scene.caption() for scene in draw_scenes(source.get("split", prompt_set), count, seed)]
+        prompts = [scene.caption() for scene in draw_scenes(_family(prompt_set, SPLITS), count, seed)]
     else:
         prompts = _shuffled(list(dict.fromkeys(_read(source, prompt_set, data_folder))), prompt_set, count, seed)
         prompts = _own_share(prompts, source, prompt_set, count)
@@ -50,20 +59,32 @@ def _shuffled(prompts: list[str], prompt_set: str, count: int, seed: int) -> lis
 
 
 def _own_share(ordered: list[str], source: dict, prompt_set: str, count: int) -> list[str]:
-    """`count` prompts; sets of one file take theirs from its start, its end and places between, all disjoint."""
+    """`count` prompts; sets of one file begin at its start, at its end and between, so that they share none.
+
+    A longer draw of a set begins with a shorter one.
+    """
     files = source.get("paths") or source["annotations"]
-    sharing = [name for name, file in files.items() if file == files[prompt_set]]
-    start = sharing.index(prompt_set) * (len(ordered) - count) // max(1, len(sharing) - 1)
+    family = _family(prompt_set, files)
+    sharing = [name for name, file in files.items() if file == files[family]]
+    place = sharing.index(family)
+    if 0 < place == len(sharing) - 1:
+        return ordered[: -count - 1 : -1]
+    start = len(ordered) * place // max(1, len(sharing) - 1)
     return ordered[start : start + count]
+
+
+def _family(prompt_set: str, known: Collection[str]) -> str:
+    """The set itself if it is known, else what stands before its first `_`."""
+    return prompt_set if prompt_set in known else prompt_set.partition("_")[0]
 
 
 def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
     if source["kind"] == "prompts_file":
-        path = Path(source["paths"][prompt_set])
-        lines = _lines(path)
+        path = Path(_file_of(source, "paths", prompt_set))
+        lines = read_lines(path)
     else:
-        path = data_folder / source["hub"] / source["annotations"][prompt_set]
-        rows = csv.DictReader(_lines(path)) if path.suffix == ".csv" else map(json.loads, _lines(path))
+        path = data_folder / source["hub"] / _file_of(source, "annotations", prompt_set)
+        rows = csv.DictReader(read_lines(path)) if path.suffix == ".csv" else map(json.loads, read_lines(path))
         lines = (row[source["prompt_field"]] for row in rows)
     for line in lines:
         prompt = strip_flags(line) if source.get("strip_flags") else line.strip()
@@ -71,7 +92,15 @@ def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
             yield prompt
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _file_of(source: dict, key: str, prompt_set: str) -> str:
+    files = source[key]
+    if (family := _family(prompt_set, files)) not in files:
+        raise UserError(f"{source['name']} names no file for prompt set {prompt_set!r} under `{key}`; add it")
+    return files[family]
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Lines of a text file, or of all files in a .tgz; UserError when it is missing."""
     if not path.exists():
         raise UserError(f"{path} is missing; put one prompt a line into it, or fetch the data set: see docs/data.md")
     if path.suffix == ".tgz":

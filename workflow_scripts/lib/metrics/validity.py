@@ -1,4 +1,4 @@
-"""Is the reward right? Held-out accuracy as a discriminator, and agreement with other judges of the same samples."""
+"""Is a reward right? Held-out accuracy, coverage of its proxies, what it varies with, agreement with other judges."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import bootstrap
+from .coverage import precision_recall
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,45 @@ def held_out(history: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for stage, record in {record["stage"]: record for record in history}.items():
         for name in ("accuracy", "auc"):
             yield {"judge": f"held-out proxies ({stage})", "measure": name, "value": record[f"held_out_{name}"]}
+
+
+def proxy_coverage(proxies: np.ndarray, references: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Precision and recall of the proxies (N, d) against the references (M, d), as the reward's encoder sees them.
+
+    A low recall says that the references hold what the proxies lack: the reward will take it for a generator's fault.
+    """
+    for measure, value in precision_recall(proxies, references)._asdict().items():
+        yield {"judge": "proxies against references", "measure": measure, "value": value, "n": len(proxies)}
+
+
+def content_share(rewards: pd.Series, prompt_ids: np.ndarray, resamples: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Share of the rewards' variance (N,) that lies between prompts, with its interval from a bootstrap over prompts.
+
+    Near 1 the reward tells contents apart rather than qualities; what ranks the samples of a prompt is the rest.
+    """
+    _, group, sizes = np.unique(prompt_ids, return_inverse=True, return_counts=True)
+    values = rewards.to_numpy(np.float64)
+    means = np.bincount(group, values) / sizes
+    within = np.bincount(group, np.square(values - means[group]))
+    counts = bootstrap.resample_counts(bootstrap.resample_indices(len(sizes), resamples, seed))
+    value = intraclass_correlation(sizes, means, within, np.ones((1, len(sizes))))[0]
+    estimate = bootstrap.interval(value, intraclass_correlation(sizes, means, within, counts))
+    yield {"judge": "prompt", "measure": "intraclass correlation", **estimate._asdict(), "n": len(sizes)}
+
+
+def intraclass_correlation(sizes: np.ndarray, means: np.ndarray, within: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """ICC(1) (R,) of a one-way analysis of variance (Shrout and Fleiss 1979), for groups taken `counts` (R, P) times.
+
+    Each group has a size, a mean and a sum of squares within, all (P,). Negative values mean that groups differ less
+    than chance would make them; NaN without any variance.
+    """
+    groups, total = counts.sum(axis=1), counts @ sizes
+    grand = counts @ (sizes * means) / total
+    between = ((counts * sizes) * np.square(means - grand[:, None])).sum(axis=1) / (groups - 1)
+    inside = counts @ within / (total - groups)
+    typical = (total - counts @ np.square(sizes) / total) / (groups - 1)
+    with np.errstate(invalid="ignore"):
+        return (between - inside) / (between + (typical - 1) * inside)
 
 
 def agreement(

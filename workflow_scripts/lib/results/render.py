@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from ..spec.scales import PAPER
 from .tables import COLUMNS, SIDE_BY_SIDE
-from .verdicts import MARKS
+from .verdicts import BASELINE, MARKS
 from .writing import markdown_table
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 EMPTY = "–"
 ARROWS = {"lower": "↓", "higher": "↑"}
+NOT_COMPARED = "Numbers at scale {scale} are never compared with the paper's values, only directions are."
 DIRECTIONS = (
-    "Numbers at scale {scale} are never compared with the paper's values, only directions are: ✓ the direction "
-    "expected from the paper, ✗ the opposite, in brackets when the 95 % interval of the paired difference includes 0."
+    "✓ the expected direction, ✗ the opposite, in brackets when the 95 % interval of the paired difference includes 0."
 )
 VALUES = "Paper's values in parentheses: ✓ within the column's tolerance, ✗ outside."
 LATEX_MARKS = {"✓": r"$\checkmark$", "(✓)": r"($\checkmark$)", "✗": r"$\times$", "(✗)": r"($\times$)", "": ""}
@@ -96,11 +96,19 @@ def _side_by_side(rows: "pd.DataFrame", best: set[int]) -> Grid:
 
 def preamble(rows: "pd.DataFrame", margins: bool = True) -> str:
     """What a reader must know first: what the marks compare, over how many prompts, and (`margins`) what ± means."""
-    scale, replicates = rows["scale"].iloc[0], rows["replicates"].max()
-    legend = VALUES if scale == PAPER else DIRECTIONS.format(scale=scale)
+    replicates = rows["replicates"].max()
     mean = f"Means of {replicates:.0f} replicates" if replicates > 1 else "One replicate"
     interval = ", ± half the width of the 95 % bootstrap interval over prompts" if margins else ""
-    return f"{legend} {mean}{interval}; N = {_counts(rows)} prompts."
+    return " ".join([*_legend(rows), f"{mean}{interval}; N = {_counts(rows)} prompts."])
+
+
+def _legend(rows: "pd.DataFrame") -> Iterator[str]:
+    """What the marks mean, where there are any."""
+    scale, in_paper = rows["scale"].iloc[0], rows["paper"].notna().any()
+    if in_paper:
+        yield VALUES if scale == PAPER else NOT_COMPARED.format(scale=scale)
+    if rows["expected"].notna().any() and not (in_paper and scale == PAPER):
+        yield DIRECTIONS
 
 
 def markdown(rows: "pd.DataFrame", title: str, caption: str, notes: Sequence[str] = ()) -> str:
@@ -116,10 +124,10 @@ def markdown(rows: "pd.DataFrame", title: str, caption: str, notes: Sequence[str
         ),
     )
     lines += ["", *(f"* {note}" for note in notes)] if notes else []
-    lines += ["", "## Verdicts", ""]
-    values = ["ours", "paper"] if rows["scale"].iloc[0] == PAPER else ["ours"]
-    head = ["base", "row", "metric", *values, "difference [95 % CI]", "expected", "N", "verdict"]
-    lines += markdown_table(head, map(_verdict_line, rows.itertuples()))
+    if not rows["verdict"].fillna("").isin(["", BASELINE]).all():
+        values = ["ours", "paper"] if rows["scale"].iloc[0] == PAPER else ["ours"]
+        head = ["base", "row", "metric", *values, "difference [95 % CI]", "expected", "N", "verdict"]
+        lines += ["", "## Verdicts", "", *markdown_table(head, map(_verdict_line, rows.itertuples()))]
     lines += ["", "## Commands", "", *_commands(rows), ""]
     return "\n".join(lines)
 

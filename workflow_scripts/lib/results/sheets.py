@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from ..shards import Collection
+
 DPI = 200
 GAP = 8  # pixels between images
 LABEL = 330  # pixels for the prompts
@@ -38,14 +40,19 @@ def read_column(
     title: str, selection: str, parts: Sequence[Path], rewards: "pd.DataFrame | None", show: int
 ) -> SheetColumn:
     """The selected images of `show` prompts, spread evenly over a collection."""
-    from ..metrics.selection import choose
     from ..shards import Collection
 
     collection = Collection(parts)
-    pool = collection.index() if rewards is None else rewards
-    pool = pool[pool["prompt_id"].isin(spread(pool["prompt_id"], show))]
-    found = list(collection.images(choose(pool, selection)))
+    found = list(collection.images(selected_keys(selection, collection, rewards, show)))
     return SheetColumn(title, [row.prompt for row, _ in found], [image for _, image in found])
+
+
+def selected_keys(selection: str, collection: "Collection", rewards: "pd.DataFrame | None", show: int) -> list[str]:
+    """Keys of the selected images of `show` prompts, spread evenly over a collection, in the order of the prompts."""
+    from ..metrics.selection import choose
+
+    pool = collection.index() if rewards is None else rewards
+    return choose(pool[pool["prompt_id"].isin(spread(pool["prompt_id"], show))], selection)
 
 
 def spread(prompt_ids: Sequence[int], count: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Tables in long form: a row per cell, with our value and the paper's, what the verdict is about, and the command."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,7 @@ def _about(table: ScaledTable, row: PlannedRow, column: Column) -> dict[str, Any
         "title": table.titles[column.name],
         "better": column.better,
         "decimals": column.decimals,
-        "paper": row.row.paper.get(column.name),
+        "paper": row.row.paper.get(column.name, math.nan),
         "run": row.policy,
         "selection": row.selection,
     }

@@ -38,10 +38,11 @@ def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> En
 
     Scorers have their own `scorers.load_scorer`, so that an edit there does not make features stale.
     """
+    from .clip import CLIPTokensWithText
     from .clip_encoders import FrameTokens, I3DFeatures, TinyClipFeatures, ViCLIPTokens
     from .inception import InceptionFeatures
 
-    of_images = (CLIPVisionTokens, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures)
+    of_images = (CLIPVisionTokens, CLIPTokensWithText, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures)
     of_clips = (FrameTokens, ViCLIPTokens, TinyClipFeatures, I3DFeatures)
     classes = {found.__name__: found for found in of_images + of_clips}
     return build_encoder(classes, entry, device, dtype)
@@ -111,16 +112,16 @@ class CLIPImageEmbeddings:
     """Projected image embeddings of a CLIP, not normalised: the features of clean-fid's `clip_vit_b_32` (CLIP-FID)."""
 
     def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
-        from transformers import CLIPVisionModelWithProjection
+        from transformers import CLIPModel
 
         self.preprocess = Preprocessing.from_folder(folder)
-        self.model = from_pretrained(CLIPVisionModelWithProjection, folder, device, dtype)
+        self.model = from_pretrained(CLIPModel, folder, device, dtype)
 
     @torch.inference_mode()
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"features": (B, p)}: 512 for ViT-B/32."""
         pixels = self.preprocess(images, self.model.device, self.model.dtype)
-        return {"features": self.model(pixels).image_embeds.float().cpu()}
+        return {"features": self.model.get_image_features(pixels).pooler_output.float().cpu()}
 
 
 class TinyFeatures:

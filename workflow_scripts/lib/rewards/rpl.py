@@ -1,4 +1,8 @@
-"""The Reward Prediction Layer of GAN-RM (arXiv 2506.13846, Tab. 6) and the file that holds trained ones."""
+"""Reward heads on frozen features and the file that holds trained ones.
+
+The Reward Prediction Layer is GAN-RM's (arXiv 2506.13846, Tab. 6); a linear probe and a centroid are what it is
+compared with. All map features (N, 2d) to two outputs (N, 2), know their `width` 2d and call their last layer `out`.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,8 @@ class RewardPredictionLayer(nn.Module):
     `width` is 2d, the length of [CLS ‖ mean token] (row 4): 1536 for CLIP ViT-B/32, which makes 7,092,482 parameters.
     """
 
+    kind = "rpl"
+
     def __init__(self, width: int = 1536, dropout: float = 0.2) -> None:
         super().__init__()
         if width % 2:
@@ -37,6 +43,49 @@ class RewardPredictionLayer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, 2d), float32 -> two outputs per image (N, 2): class 0 generated, class 1 target."""
         return self.out(features + self.contract(self.expand(features)))
+
+
+class LinearProbe(nn.Module):
+    """One linear layer, 2d -> 2, behind the same dropout."""
+
+    kind = "linear"
+
+    def __init__(self, width: int, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.width = width
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(width, 2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (N, 2d), float32 -> two outputs per image (N, 2), as the RPL's."""
+        return self.out(self.dropout(features))
+
+
+class Centroid(nn.Module):
+    """Cosine with the centroid of the target images' features; nothing is trained and no generated image is seen."""
+
+    kind = "centroid"
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.out = nn.Linear(width, 2, bias=False)
+
+    @classmethod
+    def of(cls, targets: Tensor) -> Centroid:
+        """The centroid of features (N, 2d): the mean of their unit vectors, scaled to unit length."""
+        centroid = cls(targets.shape[1])
+        direction = F.normalize(F.normalize(targets.float(), dim=1).mean(dim=0), dim=0)
+        centroid.out.weight.data = torch.stack([-direction, direction])
+        return centroid.eval().requires_grad_(False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (N, 2d) -> (-cosine, cosine) (N, 2)."""
+        return self.out(F.normalize(features, dim=1))
+
+
+Head = RewardPredictionLayer | LinearProbe | Centroid
+HEADS = {head.kind: head for head in (RewardPredictionLayer, LinearProbe, Centroid)}
 
 
 def reward_logit(outputs: Tensor, loss: str = "bce") -> Tensor:
@@ -59,7 +108,7 @@ def rpl_loss(outputs: Tensor, y: Tensor, loss: str = "bce") -> Tensor:
 class RewardModel:
     """Trained heads (one, or one per checkpoint for `average` and `voting`) and what they were trained on."""
 
-    heads: Sequence[RewardPredictionLayer]
+    heads: Sequence[Head]
     variant: str
     loss: str
     encoder: str = ""
@@ -81,7 +130,7 @@ def save_reward_model(path: str | Path, model: RewardModel) -> None:
         for name, value in head.state_dict().items()
     }
     about = {name: getattr(model, name) for name in ("variant", "loss", "encoder", "fingerprint")}
-    about |= {"width": str(model.width), "heads": str(len(model.heads))}
+    about |= {"kind": model.heads[0].kind, "width": str(model.width), "heads": str(len(model.heads))}
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata=about)
 
@@ -94,14 +143,14 @@ def load_reward_model(path: str | Path) -> RewardModel:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        heads = [_head(tensors, f"head{i}.", int(about["width"])) for i in range(int(about["heads"]))]
+        build, width = HEADS[about["kind"]], int(about["width"])
+        heads = [_loaded(build(width), tensors, f"head{i}.") for i in range(int(about["heads"]))]
         return RewardModel(heads, **{name: about[name] for name in ("variant", "loss", "encoder", "fingerprint")})
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         cause = json.dumps(str(error).splitlines()[0])
         raise UserError(f"{path} is not a whole reward model ({cause}); remake it with train_reward") from error
 
 
-def _head(tensors: dict[str, Tensor], prefix: str, width: int) -> RewardPredictionLayer:
-    head = RewardPredictionLayer(width)
+def _loaded(head: Head, tensors: dict[str, Tensor], prefix: str) -> Head:
     head.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     return head.eval().requires_grad_(False)

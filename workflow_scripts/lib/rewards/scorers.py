@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..errors import UserError
 from ..metrics.clipscore import caption, clip_score
 from ..metrics.preference import hps_score, image_reward, pick_score
-from .encoders import Encoder, build_encoder, from_pretrained
+from .clip import TransformersCLIP
+from .encoders import Encoder, build_encoder
 from .image_reward import ImageRewardModel
 from .pixels import Images, Preprocessing
 
@@ -37,34 +37,8 @@ def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Enc
     return build_encoder(classes, entry, device, dtype)
 
 
-class TransformersCLIP:
-    """Unit image and text embeddings of a CLIPModel folder; tokenizer and preprocessor_config.json in `processor`."""
-
-    def __init__(self, folder: Path, processor: Path, device: str, dtype: torch.dtype) -> None:
-        from transformers import AutoTokenizer, CLIPModel
-
-        self.model = from_pretrained(CLIPModel, folder, device, dtype)
-        self.preprocess = Preprocessing.from_folder(processor)
-        self.tokenizer = AutoTokenizer.from_pretrained(processor, local_files_only=True)
-        self.device, self.dtype = device, dtype
-        self.logit_scale = self.model.logit_scale.item()
-
-    def image_embeddings(self, images: Images) -> Tensor:
-        """(B, p) float32, unit length."""
-        pixels = self.preprocess(images, self.device, self.dtype)
-        return normalize(self.model.get_image_features(pixels).pooler_output.float(), dim=1)
-
-    def text_embeddings(self, texts: list[str]) -> Tensor:
-        """(B, p) float32, unit length; texts are cut at the model's positions (77 tokens for real models)."""
-        length = self.model.config.text_config.max_position_embeddings
-        tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
-        tokens = tokens.to(self.device)
-        features = self.model.get_text_features(tokens["input_ids"], attention_mask=tokens["attention_mask"])
-        return normalize(features.pooler_output.float(), dim=1)
-
-
 class OpenCLIP:
-    """The same of an open_clip checkpoint (`state_dict` in a .pt file), the form in which HPSv2 is published."""
+    """Unit embeddings as of TransformersCLIP, by an open_clip checkpoint: a `state_dict` in a .pt file, as HPSv2's."""
 
     def __init__(self, path: Path, architecture: str, device: str, dtype: torch.dtype) -> None:
         import open_clip

@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from ..errors import UserError
-from .rpl import RewardModel, RewardPredictionLayer, reward_logit
+from .rpl import Head, RewardModel, reward_logit
 
 
 @torch.inference_mode()
-def head_logits(head: RewardPredictionLayer, features: Tensor, loss: str, batch_size: int = 4096) -> Tensor:
+def head_logits(head: Head, features: Tensor, loss: str, batch_size: int = 4096) -> Tensor:
     """Reward logits (N,) of one head, put into eval mode, for features (N, 2d)."""
     head.eval()
     chunks = features.split(batch_size)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..seeds import seed_of
 from .bootstrap import bootstrap_set
-from .rpl import LOSSES, VARIANTS, RewardModel, RewardPredictionLayer, rpl_loss
+from .rpl import HEADS, LOSSES, VARIANTS, Centroid, Head, RewardModel, rpl_loss
 from .scoring import head_logits
 
 
@@ -20,6 +20,7 @@ from .scoring import head_logits
 class RewardConfig:
     """Hyperparameters of one reward model. Where the paper is silent the defaults are those of paper notes 3.2."""
 
+    kind: str = "rpl"
     variant: str = "bootstrap"
     loss: str = "bce"
     learning_rate: float = 1e-4
@@ -34,7 +35,7 @@ class RewardConfig:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
-        for name, known in (("variant", VARIANTS), ("loss", LOSSES)):
+        for name, known in (("kind", HEADS), ("variant", VARIANTS), ("loss", LOSSES)):
             if getattr(self, name) not in known:
                 raise UserError(f"unknown {name} '{getattr(self, name)}'; known: {', '.join(known)}")
 
@@ -43,8 +44,8 @@ class RewardConfig:
 class TrainedHead:
     """The head at the last step, copies of it at regular steps (the last included), and one record per epoch."""
 
-    head: RewardPredictionLayer
-    checkpoints: list[RewardPredictionLayer]
+    head: Head
+    checkpoints: list[Head]
     history: list[dict] = field(default_factory=list)
 
 
@@ -81,7 +82,7 @@ def train_head(features: Tensor, targets: Tensor, config: RewardConfig, seed: in
     checkpoints, history, losses = [], [], []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        head = RewardPredictionLayer(features.shape[1], config.dropout).to(device)
+        head = HEADS[config.kind](features.shape[1], config.dropout).to(device)
         optimizer = torch.optim.AdamW(
             head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -98,15 +99,24 @@ def train_head(features: Tensor, targets: Tensor, config: RewardConfig, seed: in
 
 
 def train_reward_model(
-    proxies: Tensor, negatives: Tensor, pool: Tensor | None, config: RewardConfig, seed: int, device: str = "cpu"
+    proxies: Tensor,
+    negatives: Tensor | None,
+    pool: Tensor | None,
+    config: RewardConfig,
+    seed: int,
+    device: str = "cpu",
 ) -> tuple[RewardModel, list[dict]]:
     """Train GAN-RM in one of the variants of Tab. 4; returns the model and the history of every stage.
 
-    proxies D_p (N+, 2d) have label 1, negatives (N-, 2d) label 0. naive: the last head. average, voting: all
-    checkpoints. bootstrap: a head trained from scratch on D = D_r ∪ D_f+ ∪ D_f-, where the naive head ranked the pool
-    (P, 2d).
+    proxies D_p (N+, 2d) have label 1, negatives (N-, 2d) label 0; kind centroid needs the proxies alone. naive: the
+    last head. average, voting: all checkpoints. bootstrap: a head trained from scratch on D = D_r ∪ D_f+ ∪ D_f-, where
+    the naive head ranked the pool (P, 2d).
     """
     _refuse_bad_features(proxies=proxies, negatives=negatives, pool=pool)
+    if config.kind == Centroid.kind:
+        return RewardModel([Centroid.of(proxies)], "naive", "bce"), []
+    if negatives is None:
+        raise UserError(f"kind {config.kind} tells target from generated images: give the latter with --negatives")
     features = torch.cat([proxies, negatives])
     targets = torch.cat([torch.ones(len(proxies)), torch.zeros(len(negatives))])
     first = train_head(features, targets, config, seed, device)
@@ -148,7 +158,7 @@ def _batches(rows: Tensor, batch_size: int, epochs: int, generator: torch.Genera
 
 
 def train_step(
-    head: RewardPredictionLayer, optimizer: torch.optim.Optimizer, features: Tensor, targets: Tensor, loss_kind: str
+    head: Head, optimizer: torch.optim.Optimizer, features: Tensor, targets: Tensor, loss_kind: str
 ) -> Tensor:
     """One optimiser step on features (B, 2d) and targets (B,); the loss before it, not synchronised."""
     head.train()

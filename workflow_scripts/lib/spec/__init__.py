@@ -5,6 +5,9 @@ snakemake.
 """
 
 from .config import Config, load_config
+from .grids import ImageGrid
 from .policies import Policy, parse_policy
+from .studies import Study
+from .tables import Diagram, RankFigure
 
-__all__ = ["Config", "Policy", "load_config", "parse_policy"]
+__all__ = ["Config", "Diagram", "ImageGrid", "Policy", "RankFigure", "Study", "load_config", "parse_policy"]

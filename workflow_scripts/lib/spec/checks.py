@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 from .grids import ImageGrid
 from .leaves import leaves
+from .policies import parse_policy
 from .problems import Problems
-from .runs import SELECTION, misplaced_keys, missing_keys
+from .runs import DECIDES, SELECTION, misplaced_keys, missing_keys
 from .scales import Scale
-from .tables import RankFigure, Row, Table
+from .studies import Study
+from .tables import Diagram, RankFigure, Row, Table
 from .validation import Schemas
 
 if TYPE_CHECKING:
     from .config import Config
 
+Sheet = Table | RankFigure | ImageGrid | Diagram | Study
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
 
@@ -31,6 +34,8 @@ def check_names(config: Config, problems: Problems) -> None:
         _check_sheet_names(config, sheet, problems)
     for table in config.tables.values():
         _check_comparisons(table, problems)
+    for study in config.studies.values():
+        _check_study_names(config, study, problems)
 
 
 def _check_model_bases(config: Config, problems: Problems) -> None:
@@ -74,14 +79,18 @@ def _check_role(
 
 
 def _check_recipe_names(config: Config, problems: Problems) -> None:
-    pipelines, encoders = _roles(config, "pipeline"), _roles(config, "text_image_encoder")
+    encoders, scorers = _roles(config, "text_image_encoder"), _roles(config, "scorer", "world")
+    starts, rewards = [*_roles(config, "pipeline"), *_rounds(config)], config.recipes["reward"].concrete()
     images, prompts = (
         list(dict.fromkeys(name for scale in config.scales.values() for name in getattr(scale, part)))
         for part in ("images", "prompts")
     )
     for kind, named in (
-        ("run", {"model": pipelines, "reward": config.rewards(), "data": [SELECTION, *images], "prompts": prompts}),
-        ("reward", {"encoder": encoders, "data": images, "negatives": prompts, "pool": prompts}),
+        ("run", {"model": starts, "reward": rewards, "data": [SELECTION, *images], "prompts": prompts}),
+        (
+            "reward",
+            {"encoder": encoders, "scorer": scorers, "data": images, "negatives": prompts, "pool": prompts},
+        ),
     ):
         for name, recipe in config.recipes[kind].by_name.items():
             for key, known in named.items():
@@ -89,18 +98,25 @@ def _check_recipe_names(config: Config, problems: Problems) -> None:
                     problems.check_known(f"{kind} '{name}' names {key}", recipe.own[key], known, recipe.where(key))
 
 
-def _roles(config: Config, kind: str) -> list[str]:
-    """Model roles that some scale gives to an entry of that kind."""
+def _rounds(config: Config) -> list[str]:
+    """Every round of every run, as another run may name it as its start."""
+    runs = config.recipes["run"]
+    rounds = {name: runs.resolve(name).get("rounds") for name in runs.concrete()}
+    return [f"{name}.r{number + 1}" for name, leaf in rounds.items() if leaf for number in range(leaf.value)]
+
+
+def _roles(config: Config, *kinds: str) -> list[str]:
+    """Model roles that some scale gives to an entry of one of these kinds."""
     found = (
         role
         for scale in config.scales.values()
         for role, name in scale.models.items()
-        if config.models.data.get(name, {}).get("kind") == kind
+        if config.models.data.get(name, {}).get("kind") in kinds
     )
     return list(dict.fromkeys(found))
 
 
-def _check_sheet_names(config: Config, sheet: Table | RankFigure | ImageGrid, problems: Problems) -> None:
+def _check_sheet_names(config: Config, sheet: Sheet, problems: Problems) -> None:
     metrics = dict.fromkeys(metric for scale in config.scales.values() for metric in scale.metrics)
     for index, column in enumerate(sheet.columns):
         where = sheet.document.where("columns", index)
@@ -112,16 +128,29 @@ def _check_sheet_names(config: Config, sheet: Table | RankFigure | ImageGrid, pr
     for row in sheet.rows:
         _check_row_names(config, sheet, row, problems)
     prompt_sets = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
-    for block in getattr(sheet, "blocks", ()):
+    if isinstance(sheet, Diagram):
+        runs = config.recipes["run"].concrete()
+        problems.check_known(f"'{sheet.name}' draws run", sheet.run, runs, sheet.document.where("run"))
+    for block in sheet.blocks if isinstance(sheet, ImageGrid) else ():
         problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
 
 
-def _check_row_names(config: Config, sheet: Table | RankFigure | ImageGrid, row: Row, problems: Problems) -> None:
+def _check_study_names(config: Config, study: Study, problems: Problems) -> None:
+    prompts = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
+    where = study.document.where("prompts")
+    problems.check_known(f"study '{study.name}' names prompt set", study.prompts, prompts, where)
+    for row in study.rows:
+        _check_row_names(config, study, row, problems)
+
+
+def _check_row_names(config: Config, sheet: Sheet, row: Row, problems: Problems) -> None:
     said = f"row '{row.row}' of '{sheet.name}'"
     policies = dict.fromkeys([*_roles(config, "pipeline"), *config.recipes["run"].concrete()])
     problems.check_known(f"{said} names policy", row.policy, policies, row.lines["policy"])
     if row.reward:
-        problems.check_known(f"{said} names reward", row.reward, config.rewards(), row.lines["reward"])
+        problems.check_known(
+            f"{said} names reward", row.reward, config.recipes["reward"].concrete(), row.lines["reward"]
+        )
     for name in row.paper:
         columns = [column.name for column in sheet.columns]
         problems.check_known(f"{said} has the paper's value of column", name, columns, row.lines[f"paper.{name}"])
@@ -147,17 +176,20 @@ def check_recipes(config: Config, schemas: Schemas, problems: Problems) -> None:
     for kind, recipes in config.recipes.items():
         properties = schemas.definition(f"runs.schema.yaml#/$defs/{kind}")["properties"]
         for name in recipes.concrete():
-            tree = recipes.resolve(name)
-            objective = tree.get("objective") if kind == "run" else None
-            missing = list(missing_keys(properties, tree, objective))
+            tree, decides = recipes.resolve(name), DECIDES[kind]
+            only = (f"x-{decides}s", tree.get(decides))
+            missing = list(missing_keys(properties, tree, *only))
             if missing:
                 problems.add(
                     f"{kind} '{name}' and its parents do not state {', '.join(missing)}", recipes.by_name[name].where()
                 )
-            for key, leaf in misplaced_keys(properties, tree, objective):
-                problems.add(f"{kind} '{name}' has objective {objective}, to which {key} does not belong", leaf.where)
+            for key in misplaced_keys(properties, tree, *only):
+                said = f"{kind} '{name}' has {decides} {tree.get(decides)}, to which {key} does not belong"
+                problems.add(said, recipes.stated_at(name, *key.split(".")))
     problems.raise_if_any()
     _check_reward_of_runs(config, problems)
+    _check_starts(config, problems)
+    problems.raise_if_any()
     for scale in config.scales.values():
         _check_overrides(config, scale, problems)
 
@@ -172,6 +204,19 @@ def _check_reward_of_runs(config: Config, problems: Problems) -> None:
                 f"run '{name}' has data {tree['data']} and reward {tree['reward']}; {cure}",
                 recipes.stated_at(name, "reward"),
             )
+
+
+def _check_starts(config: Config, problems: Problems) -> None:
+    """No run starts, by way of others, from itself."""
+    recipes = config.recipes["run"]
+    for name in recipes.concrete():
+        seen, start = [], name
+        while start in recipes.by_name and start not in seen:
+            seen.append(start)
+            start = parse_policy(recipes.resolve(start)["model"]).name
+        if start in seen:
+            said = f"run '{name}' starts from itself: {' -> '.join([*seen, start])}"
+            problems.add(said, recipes.stated_at(name, "model"))
 
 
 def _check_overrides(config: Config, scale: Scale, problems: Problems) -> None:

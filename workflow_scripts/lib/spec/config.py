@@ -6,9 +6,10 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import UserError
+from .availability import lacking, lacking_policy
 from .checks import check_names, check_recipes
 from .counts import check_counts
 from .grids import Block, ImageGrid, read_grid
@@ -16,18 +17,23 @@ from .leaves import lift, plain
 from .ledger import LedgerRow, ledger_rows
 from .loading import Document, load_document
 from .policies import Policy, parse_policy
+from .pools import Pool, pools_taken
 from .problems import Problems, unknown
-from .runs import SELECTION, Recipes
+from .runs import Recipes
 from .scales import Scale, read_scale, scale_of
-from .tables import PlannedRow, RankFigure, Row, Table, read_figure, read_table
+from .studies import Study, read_study, studies_at
+from .tables import Diagram, PlannedRow, RankFigure, Row, Table, read_diagram, read_figure, read_table
 from .validation import Schemas
 
-FIGURES = {"rank_figure": ("figures", read_figure), "image_grid": ("grids", read_grid)}
+FIGURES = {
+    "rank_figure": ("figures", read_figure),
+    "image_grid": ("grids", read_grid),
+    "diagram": ("diagrams", read_diagram),
+}
 """Schema and reader of each kind of figure."""
 ARCHITECTURE = "architecture"
-Figure = RankFigure | ImageGrid
-Pool = tuple[str, str]
-"""A policy of replicate 0 and a prompt set: images that some step takes the first K samples of."""
+Figure = RankFigure | ImageGrid | Diagram
+F = TypeVar("F", RankFigure, ImageGrid, Diagram)
 
 
 @dataclass
@@ -42,6 +48,7 @@ class Config:
     tables: dict[str, Table]
     figures: dict[str, Figure]
     architectures: dict[str, Document]
+    studies: dict[str, Study]
     _resolved: dict[tuple[str, str, str], dict] = field(default_factory=dict, repr=False)
     _pools: dict[str, dict[Pool, int]] = field(default_factory=dict, repr=False)
 
@@ -70,14 +77,13 @@ class Config:
         return self._resolved[kind, name, scale]
 
     def runs(self, scale: str) -> list[str]:
-        """Runs trained at a scale: not abstract, their model is there, and no model of the scale replaces them."""
-        roles = self.scale(scale).models
-        names = self.recipes["run"].concrete()
-        return [name for name in names if name not in roles and self.resolved("run", name, scale).get("model") in roles]
+        """Runs trained at a scale: not abstract, all they need is there, and no model of the scale replaces them."""
+        roles, names = self.scale(scale).models, self.recipes["run"].concrete()
+        return [name for name in names if name not in roles and not lacking(self, "run", name, scale)]
 
-    def rewards(self) -> list[str]:
-        """Rewards that are not abstract."""
-        return self.recipes["reward"].concrete()
+    def rewards(self, scale: str) -> list[str]:
+        """Rewards of a scale: not abstract, and all they need is there."""
+        return [name for name in self.recipes["reward"].concrete() if not lacking(self, "reward", name, scale)]
 
     def model(self, role: str, scale: str) -> dict:
         """The registry entry that plays a model role, plain, as `model_entry` gives it."""
@@ -119,6 +125,10 @@ class Config:
         """A figure by name (its file's)."""
         return _lookup("unknown figure", self.figures, name)
 
+    def study(self, name: str) -> Study:
+        """A user study by name (its file's)."""
+        return _lookup("unknown study", self.studies, name)
+
     def is_model(self, policy_name: str, scale: str) -> bool:
         """Whether a policy's name is a pipeline among the scale's models; that wins over a run of the same name."""
         entry = self.models.data.get(self.scale(scale).models.get(policy_name), {})
@@ -132,7 +142,9 @@ class Config:
     def base_model(self, policy: Policy | str, scale: str) -> str:
         """The model role at the root of a policy: itself, or the one that its run starts from."""
         policy = parse_policy(policy) if isinstance(policy, str) else policy
-        return policy.name if self.is_model(policy.name, scale) else self.resolved("run", policy.name, scale)["model"]
+        if self.is_model(policy.name, scale):
+            return policy.name
+        return self.base_model(self.resolved("run", policy.name, scale)["model"], scale)
 
     def table_columns(self, table: str, scale: str) -> list:
         """Columns of a table or figure whose metric the scale knows."""
@@ -141,7 +153,7 @@ class Config:
 
     def table_rows(self, table: str, scale: str, replicate: int = 0) -> list[PlannedRow]:
         """Rows of a table or figure at a scale, with those that the scale does not compute and why."""
-        return [self._plan(row, scale, replicate) for row in self._sheet(table).rows]
+        return [self.plan(row, scale, replicate) for row in self._sheet(table).rows]
 
     def table_candidates(self, table: str, scale: str, replicate: int = 0) -> list[tuple[str, str]]:
         """(policy, selection) of every row that the scale computes, in order, each once."""
@@ -156,8 +168,8 @@ class Config:
     def trains_on(self, prompt_set: str, scale: str) -> bool:
         """Whether a run or a reward takes images of a prompt set; all other sets are for evaluation."""
         runs = {self.resolved("run", name, scale)["prompts"] for name in self.runs(scale)}
-        rewards = [self.resolved("reward", name, scale) for name in self.rewards()]
-        return prompt_set in runs.union(*({one["negatives"], one["pool"]} for one in rewards))
+        rewards = [self.resolved("reward", name, scale) for name in self.rewards(scale)]
+        return prompt_set in runs.union(*({one.get("negatives"), one.get("pool")} for one in rewards))
 
     def samples_per_prompt(self, policy: Policy | str, prompt_set: str, scale: str) -> int:
         """Samples per prompt of a collection: the largest K that a run, a table or a figure takes from it."""
@@ -165,40 +177,20 @@ class Config:
         name = self.scale(scale).name
         if name not in self._pools:
             self._pools[name] = {}
-            for pool, candidates in self._taken(name):
+            for pool, candidates in pools_taken(self, name):
                 self._pools[name][pool] = max(candidates, self._pools[name].get(pool, 1))
         return self._pools[name].get((str(replace(policy, replicate=0)), prompt_set), 1)
 
-    def _taken(self, scale: str) -> Iterator[tuple[Pool, int]]:
-        """K of every round of every run, and of every row of a table or figure."""
-        for name in self.runs(scale):
-            run = self.run(name, scale)
-            for number in range(run["rounds"]) if run["data"] == SELECTION else ():
-                policy = Policy(name, 0, number + 1).previous(run["model"])
-                yield (str(policy), run["prompts"]), run["candidates"]
-        for sheet in (*self.tables, *self.figures):
-            for row in self.table_rows(sheet, scale):
-                for prompt_set in self.table_prompt_sets(sheet, scale) if not row.skipped else ():
-                    yield (row.policy, prompt_set), row.row.candidates
-        for grid in self.image_grids().values():
-            for block in grid.blocks:
-                for row in self.columns_shown(block, scale):
-                    yield (row.policy, block.prompt_set(self.scale(scale))), row.row.candidates
-
-    def rank_figures(self) -> dict[str, RankFigure]:
-        """Figures of metrics against rank by name."""
-        return {name: figure for name, figure in self.figures.items() if isinstance(figure, RankFigure)}
-
-    def image_grids(self) -> dict[str, ImageGrid]:
-        """Figures of images by name."""
-        return {name: figure for name, figure in self.figures.items() if isinstance(figure, ImageGrid)}
+    def figures_of(self, kind: type[F]) -> dict[str, F]:
+        """The figures of one class (RankFigure, ImageGrid, Diagram) by name."""
+        return {name: figure for name, figure in self.figures.items() if isinstance(figure, kind)}
 
     def columns_shown(self, block: Block, scale: str) -> list[PlannedRow]:
         """Columns of a block of images that a scale has."""
-        return [row for row in (self._plan(one, scale, 0) for one in block.rows) if not row.skipped]
+        return [row for row in (self.plan(one, scale) for one in block.rows) if not row.skipped]
 
     def ledger(self, scale: str) -> list[LedgerRow]:
-        """Every number of a scale with its provenance: counts, sampling of its models, rewards, runs."""
+        """Every number of a scale with its provenance: counts, sampling of its models, rewards, runs, studies."""
         return list(self._ledger(self.scale(scale)))
 
     def _ledger(self, scale: Scale) -> Iterator[LedgerRow]:
@@ -206,20 +198,26 @@ class Config:
             yield from ledger_rows(f"scale {scale.name}", {part: lift(scale.document, part)})
         for role, name in scale.models.items():
             yield from ledger_rows(f"model {role}", lift(self.models, name))
-        for name in self.rewards():
+        for name in self.rewards(scale.name):
             yield from ledger_rows(f"reward {name}", self.resolved("reward", name, scale.name))
         for name in self.runs(scale.name):
             yield from ledger_rows(f"run {name}", self.resolved("run", name, scale.name))
+        for name in studies_at(self, scale.name):
+            yield from ledger_rows(f"study {name}", lift(self.studies[name].document))
 
     def _sheet(self, name: str) -> Table | Figure:
         return _lookup("unknown table or figure", {**self.tables, **self.figures}, name)
 
-    def _plan(self, row: Row, scale: str, replicate: int) -> PlannedRow:
-        policy, skipped = Policy(row.policy, replicate), ""
+    def plan(self, row: Row, scale: str, replicate: int = 0) -> PlannedRow:
+        """A row at a scale: the policy that it shows, or why the scale does not compute it."""
+        policy, name = Policy(row.policy, replicate), self.scale(scale).name
+        missing = lacking_policy(self, row.policy, scale)
+        if row.reward and not missing:
+            missing = lacking(self, "reward", row.reward, scale)
+        if missing:
+            return PlannedRow(row, str(policy), row.selection, f"scale {name} has no {missing}")
+        skipped = ""
         if not self.is_model(row.policy, scale):
-            name = self.scale(scale).name
-            if row.policy not in self.runs(scale):
-                return PlannedRow(row, str(policy), row.selection, f"scale {name} has no model for it")
             rounds = self.resolved("run", row.policy, scale)["rounds"].value
             policy = Policy(row.policy, replicate, row.round or rounds)
             skipped = f"scale {name} runs {rounds} round{'s' * (rounds > 1)}" if policy.round > rounds else ""
@@ -255,9 +253,9 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
     own = own if settings is None else Document(own.path, settings, own.lines)
     schemas.check("config", own, problems)
     models, data = (checked(name, root / f"{name}.yaml") for name in ("models", "data"))
-    runs, sheets, scales = (
+    runs, sheets, scales, studies = (
         {path.stem: checked(name, path) for path in sorted((root / name).glob("*.yaml"))}
-        for name in ("runs", "tables", "scales")
+        for name in ("runs", "tables", "scales", "studies")
     )
     problems.raise_if_any()
     recipes = {kind: Recipes(kind) for kind in ("reward", "run")}
@@ -283,6 +281,7 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
         tables,
         figures,
         architectures,
+        {name: read_study(name, document) for name, document in studies.items()},
     )
 
 

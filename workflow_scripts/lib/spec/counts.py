@@ -8,6 +8,7 @@ from .leaves import plain
 from .problems import Problems
 from .runs import SELECTION
 from .scales import Scale
+from .studies import Study, studies_at
 from .tables import RankFigure, Row, Table
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ def check_counts(config: Config, problems: Problems) -> None:
     for scale in config.scales.values():
         _check_data_sizes(config, scale, problems)
         _check_frechet_distances(scale, problems)
-        for name in config.rewards():
+        for name in config.rewards(scale.name):
             _check_reward(config, scale, name, problems)
         for name in config.runs(scale.name):
             _check_run(config, scale, name, problems)
-        for sheet in (*config.tables.values(), *config.figures.values()):
+        for sheet in (*config.tables.values(), *config.figures.values(), *config.studies.values()):
             for row in sheet.rows:
                 _check_row(config, scale, sheet, row, problems)
+        for study in studies_at(config, scale.name):
+            _check_study(config, scale, config.studies[study], problems)
 
 
 def _check_data_sizes(config: Config, scale: Scale, problems: Problems) -> None:
@@ -52,21 +55,19 @@ def _check_frechet_distances(scale: Scale, problems: Problems) -> None:
 def _check_reward(config: Config, scale: Scale, name: str, problems: Problems) -> None:
     tree, values = config.resolved("reward", name, scale.name), config.reward(name, scale.name)
     said = f"at scale '{scale.name}', reward '{name}'"
-    problems.check_known(f"{said} needs model role", values["encoder"], scale.models, scale.where("models"))
-    problems.check_known(f"{said} needs images of role", values["data"], scale.images, scale.where("images"))
-    for key in ("negatives", "pool"):
-        problems.check_known(f"{said} needs prompt set", values[key], scale.prompts, scale.where("prompts"))
-    num_negatives, num_pool = (scale.prompts.get(values[key], 0) for key in ("negatives", "pool"))
     limits = {
-        "num_proxies": (scale.images.get(values["data"], 0), f"images of role '{values['data']}'"),
-        "num_negatives": (num_negatives, f"prompts in the set {values['negatives']}"),
+        "num_proxies": ("data", scale.images, "images of role"),
+        "num_negatives": ("negatives", scale.prompts, "prompts in the set"),
     }
-    for key, (most, of_what) in limits.items():
-        if values[key] > most:
-            problems.add(f"{said} has {key} = {values[key]}, but there are {most} {of_what}", tree[key].where)
+    for key, (source, sizes, of_what) in limits.items():
+        if key in values and values[key] > (most := sizes[values[source]]):
+            has = f"there are {most} {of_what} '{values[source]}'"
+            problems.add(f"{said} has {key} = {values[key]}, but {has}", tree[key].where)
+    if values.get("variant") != "bootstrap":
+        return
     labelled = values["bootstrap"]["num_positives"] + values["bootstrap"]["num_negatives"]
-    if values["variant"] == "bootstrap" and labelled > num_pool:
-        pool = f"the pool has {num_pool}, one of each prompt in the set {values['pool']}"
+    if labelled > (most := scale.prompts[values["pool"]]):
+        pool = f"the pool has {most}, one of each prompt in the set '{values['pool']}'"
         where = tree["bootstrap"]["num_positives"].where
         problems.add(f"{said} pseudo-labels {labelled} images, but {pool}", where)
 
@@ -89,7 +90,16 @@ def _check_run(config: Config, scale: Scale, name: str, problems: Problems) -> N
         problems.add(f"run '{name}' has scope {scope.value} and lora_rank {rank.value}", rank.where)
 
 
-def _check_row(config: Config, scale: Scale, sheet: Table | RankFigure, row: Row, problems: Problems) -> None:
+def _check_study(config: Config, scale: Scale, study: Study, problems: Problems) -> None:
+    said = f"at scale '{scale.name}', study '{study.name}'"
+    where = study.document.where("num_prompts")
+    if problems.check_known(f"{said} needs prompt set", study.prompts, scale.prompts, study.document.where("prompts")):
+        most = scale.prompts[study.prompts]
+        if study.num_prompts > most:
+            problems.add(f"{said} shows {study.num_prompts} prompts, but the set {study.prompts} has {most}", where)
+
+
+def _check_row(config: Config, scale: Scale, sheet: Table | RankFigure | Study, row: Row, problems: Problems) -> None:
     said, pool = f"row '{row.row}' of '{sheet.name}'", scale.counts["samples_per_prompt"]
     if row.candidates > pool:
         has = f"scale '{scale.name}' has {pool} samples per prompt"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import UserError
 
@@ -28,11 +28,11 @@ class Policy:
         return f"{self.name}{replicate}" + (f".r{self.round}" if self.round else "")
 
     def previous(self, model: str) -> Policy:
-        """The policy that this round of a run starts from; `model` is the role that round 1 starts from."""
+        """The policy that this round of a run starts from; `model` is what round 1 starts from, a role or a round."""
         if self.round is None:
             raise UserError(f"policy '{self}' is a model: nothing precedes it")
         if self.round == 1:
-            return Policy(model, self.replicate)
+            return replace(parse_policy(model), replicate=self.replicate)
         return Policy(self.name, self.replicate, self.round - 1)
 
 

@@ -9,7 +9,19 @@ from typing import Any
 
 from .validation import TYPES, Schemas
 
-ORDER = ("config", "scales", "models", "data", "runs", "tables", "figures", "grids", "architectures")
+ORDER = (
+    "config",
+    "scales",
+    "models",
+    "data",
+    "runs",
+    "tables",
+    "figures",
+    "grids",
+    "diagrams",
+    "architectures",
+    "studies",
+)
 PAGE = Path("docs/configuration.md")
 HYPERPARAMETER = "hyperparameter.schema.yaml"
 INTRODUCTION = """\

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .leaves import Leaf, lift, merge, override
+from .leaves import lift, merge, override
 from .loading import Document
 from .problems import Problems
 
 META = ("parent", "abstract", "description")
 SELECTION = "selection"
 """`data` of a run that trains on the generator's own samples."""
+DECIDES = {"reward": "kind", "run": "objective"}
+"""Key of a recipe on which it depends what other keys it has; schemas say so by `x-kinds` and `x-objectives`."""
 
 
 @dataclass(frozen=True)
@@ -102,21 +104,24 @@ class Changes:
             yield self.named.get(recipe.name, {})
 
 
-def missing_keys(properties: dict, tree: dict, objective: str | None, prefix: str = "") -> Iterator[str]:
-    """Keys that the schema of a recipe has and a resolved recipe does not state."""
+def missing_keys(properties: dict, tree: dict, only: str, value: str | None, prefix: str = "") -> Iterator[str]:
+    """Keys that the schema of a recipe has and a resolved recipe does not state.
+
+    A key whose schema lists values under `only` is one of recipes with such a value.
+    """
     for key, schema in properties.items():
-        if schema.get("x-meta") or objective not in schema.get("x-objectives", [objective]):
+        if schema.get("x-meta") or value not in schema.get(only, [value]):
             continue
         if "properties" in schema and "$ref" not in schema:
-            yield from missing_keys(schema["properties"], tree.get(key, {}), objective, f"{prefix}{key}.")
+            yield from missing_keys(schema["properties"], tree.get(key, {}), only, value, f"{prefix}{key}.")
         elif key not in tree:
             yield prefix + key
 
 
-def misplaced_keys(properties: dict, tree: dict, objective: str | None, prefix: str = "") -> Iterator[tuple[str, Leaf]]:
-    """Keys that a resolved recipe states although they belong to another objective."""
+def misplaced_keys(properties: dict, tree: dict, only: str, value: str | None, prefix: str = "") -> Iterator[str]:
+    """Keys that a resolved recipe states although they belong to recipes with another value."""
     for key, schema in properties.items():
-        if key in tree and objective not in schema.get("x-objectives", [objective]):
-            yield prefix + key, tree[key]
+        if key in tree and value not in schema.get(only, [value]):
+            yield prefix + key
         elif "properties" in schema and "$ref" not in schema and key in tree:
-            yield from misplaced_keys(schema["properties"], tree[key], objective, f"{prefix}{key}.")
+            yield from misplaced_keys(schema["properties"], tree[key], only, value, f"{prefix}{key}.")

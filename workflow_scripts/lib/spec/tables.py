@@ -55,6 +55,7 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     document: Document = field(repr=False)
+    validity: bool = False
 
     def find(self, name: RowName) -> Row | None:
         """The row of that base and name."""
@@ -75,6 +76,19 @@ class RankFigure:
     columns: list[Column]
     rows: list[Row]
     document: Document = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A figure of the steps of a run's round; it has neither metrics nor images."""
+
+    name: str
+    title: str
+    caption: str
+    run: str
+    document: Document = field(repr=False)
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,7 @@ def read_table(name: str, document: Document) -> Table:
         caption=data["caption"],
         base_row=data.get("base_row"),
         side_by_side=data.get("side_by_side", False),
+        validity=data.get("validity", False),
         columns=_columns(data),
         rows=rows,
         document=document,
@@ -122,6 +137,11 @@ def read_figure(name: str, document: Document) -> RankFigure:
     rows += [read_row(line, document, ("lines", index)) for index, line in enumerate(lines)]
     about = {key: data[key] for key in ("title", "caption", "policy", "reward", "ranks_of")}
     return RankFigure(name, round=data.get("round"), columns=_columns(data), rows=rows, document=document, **about)
+
+
+def read_diagram(name: str, document: Document) -> Diagram:
+    """A validated document as a Diagram."""
+    return Diagram(name, *(document.data[key] for key in ("title", "caption", "run")), document)
 
 
 def _columns(data: dict) -> list[Column]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -36,18 +37,28 @@ def scenes_of(split: str, unsafe: bool = False, style: str = "colour") -> dict[s
     return {kind: [scene for scene in scenes if scene.kind == kind] for kind in KIND_WEIGHTS}
 
 
-def draw_scenes(split: str, count: int, seed: int, unsafe: bool = False, style: str = "colour") -> list[Scene]:
-    """`count` different scenes of a split, kinds by KIND_WEIGHTS; a longer draw begins with the shorter one."""
+def draw_scenes(
+    split: str,
+    count: int,
+    seed: int,
+    unsafe: bool = False,
+    style: str = "colour",
+    wanted: Callable[[Scene], bool] = lambda scene: True,
+) -> list[Scene]:
+    """`count` different scenes of a split, kinds by KIND_WEIGHTS; a longer draw begins with the shorter one.
+
+    Only `wanted` scenes are drawn.
+    """
     rng = np.random.default_rng(seed_of("scenes", seed, split, unsafe, style))
     left = {
-        kind: [scenes[i] for i in rng.permutation(len(scenes))]
+        kind: [scenes[i] for i in rng.permutation(len(scenes)) if wanted(scenes[i])]
         for kind, scenes in scenes_of(split, unsafe, style).items()
-        if scenes
     }
+    left = {kind: scenes for kind, scenes in left.items() if scenes}
     available = sum(map(len, left.values()))
     if count > available:
         raise UserError(
-            f"{count} scenes asked of split {split!r}, which has {available}; "
+            f"{count} scenes asked of split {split!r}, which has {available} that fit; "
             "ask for fewer in the scale's file (prompts, or the data set's size)"
         )
     drawn = []

@@ -1,0 +1,148 @@
+"""User studies: a page for people, their votes, and what automatic scorers say of the same images."""
+
+from workflow_scripts.lib.spec.studies import planned_sides
+from workflow_scripts.lib.study.page import template_identity
+from workflow_scripts.lib.study.votes import vote_files
+
+
+localrules:
+    make_user_study,
+    proxy_win_rate,
+    analyse_votes,
+
+
+def samples_of_study(wildcards, side):
+    """The policy, the collection and the file of rewards (None: first samples) of A or B."""
+    study = CONFIG.study(wildcards.study)
+    row = planned_sides(CONFIG, wildcards.study, wildcards.scale)["ab".index(side)]
+    reward, ranked, _ = row.selection.partition(".")
+    rewards = f"results/{wildcards.scale}rewards/{reward}/{row.policy}/{study.prompts}.parquet" if ranked else None
+    return f"samples/{row.policy}/{study.prompts}", rewards
+
+
+def images_of_a(wildcards):
+    return images_of(wildcards.scale, samples_of_study(wildcards, "a")[0])
+
+
+def images_of_b(wildcards):
+    return images_of(wildcards.scale, samples_of_study(wildcards, "b")[0])
+
+
+def rewards_of_study(wildcards):
+    return [rewards for side in "ab" if (rewards := samples_of_study(wildcards, side)[1])]
+
+
+def study_options(wildcards):
+    rewards = {f"rewards_{side}": samples_of_study(wildcards, side)[1] for side in "ab"}
+    return options({"study": wildcards.study, "scale": scale_name(wildcards), **rewards})
+
+
+def identity_of_study(wildcards):
+    return fingerprint(study=CONFIG.study(wildcards.study).document.data, page=template_identity())
+
+
+def scorers_of_study(wildcards):
+    """Metrics that are means of scores on the study's prompts."""
+    prompts, metrics = CONFIG.study(wildcards.study).prompts, CONFIG.scale(wildcards.scale).metrics.values()
+    return [about for about in metrics if (about["kind"], about["prompts"]) == ("mean_score", prompts)]
+
+
+def scores_of_study(wildcards, side):
+    """(metric, score file) of every scorer and part of A or B."""
+    collection = samples_of_study(wildcards, side)[0]
+    return [
+        (about, path)
+        for about in scorers_of_study(wildcards)
+        for path in scores_of(wildcards.scale, about["role"], collection)
+    ]
+
+
+def score_files_of_study(wildcards):
+    return sorted({path for side in "ab" for _, path in scores_of_study(wildcards, side)})
+
+
+def proxy_options(wildcards):
+    titled = {
+        side: [f"{about['title']}:{about['column']}={path}" for about, path in scores_of_study(wildcards, side)]
+        for side in "ab"
+    }
+    return options({**titled, "resamples": CONFIG.scale(wildcards.scale).counts["bootstrap_resamples"]})
+
+
+def votes_of_study(wildcards):
+    """Exports of raters; an error that says where to put them when there are none."""
+    return vote_files([f"resources/votes/{wildcards.scale}{wildcards.study}"])
+
+
+rule make_user_study:
+    """The page of blinded pairs that raters get, and the key to it, which they must not get."""
+    input:
+        a=images_of_a,
+        b=images_of_b,
+        rewards=rewards_of_study,
+    output:
+        page=report(
+            "results/{scale}studies/{study}.html",
+            caption="../docs/captions/study.rst",
+            category="User studies",
+            labels={"study": "{study}", "what": "page for raters"},
+        ),
+        key="results/{scale}studies/{study}.key.json",
+    log:
+        "results/{scale}logs/make_user_study/{study}.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        options=study_options,
+        identity=identity_of_study,
+        code=code_of("make_user_study"),
+    shell:
+        "python -m workflow_scripts.make_user_study {params.options:q} --a {input.a} --b {input.b} "
+        "--out {output.page} --key {output.key} > {log} 2>&1"
+
+
+rule proxy_win_rate:
+    """How often automatic scorers prefer B to A on a study's prompts: a stand-in, not people's votes."""
+    input:
+        key="results/{scale}studies/{study}.key.json",
+        scores=score_files_of_study,
+    output:
+        csv=report(
+            "results/{scale}studies/{study}.proxy.csv",
+            caption="../docs/captions/proxy.rst",
+            category="User studies",
+            labels={"study": "{study}", "what": "automatic stand-in"},
+        ),
+        md="results/{scale}studies/{study}.proxy.md",
+    log:
+        "results/{scale}logs/proxy_win_rate/{study}.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        options=proxy_options,
+        code=code_of("proxy_win_rate"),
+    shell:
+        "python -m workflow_scripts.proxy_win_rate --key {input.key} {params.options:q} --out {output} > {log} 2>&1"
+
+
+rule analyse_votes:
+    """Win rates from the votes that people have sent, with intervals over raters and prompts."""
+    input:
+        key="results/{scale}studies/{study}.key.json",
+        votes=votes_of_study,
+    output:
+        csv=report(
+            "results/{scale}studies/{study}.votes.csv",
+            caption="../docs/captions/votes.rst",
+            category="User studies",
+            labels={"study": "{study}", "what": "people's votes"},
+        ),
+        md="results/{scale}studies/{study}.votes.md",
+    log:
+        "results/{scale}logs/analyse_votes/{study}.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        code=code_of("analyse_votes"),
+    shell:
+        "python -m workflow_scripts.analyse_votes --key {input.key} --votes {input.votes} --out {output} > {log} 2>&1"

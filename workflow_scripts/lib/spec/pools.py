@@ -1,0 +1,41 @@
+"""Pools of samples, and how many samples of each prompt are taken from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .grids import ImageGrid
+from .policies import Policy
+from .runs import SELECTION
+from .studies import studies_at
+
+if TYPE_CHECKING:
+    from .config import Config
+
+Pool = tuple[str, str]
+"""A policy of replicate 0 and a prompt set: images that some step takes the first K samples of."""
+
+
+def pools_taken(config: Config, scale: str) -> Iterator[tuple[Pool, int]]:
+    """K of every round of every run, and of every row of a table, figure or study."""
+    yield from _taken_by_runs(config, scale)
+    for sheet in (*config.tables, *config.figures):
+        for row in config.table_rows(sheet, scale):
+            for prompt_set in config.table_prompt_sets(sheet, scale) if not row.skipped else ():
+                yield (row.policy, prompt_set), row.row.candidates
+    for grid in config.figures_of(ImageGrid).values():
+        for block in grid.blocks:
+            for row in config.columns_shown(block, scale):
+                yield (row.policy, block.prompt_set(config.scale(scale))), row.row.candidates
+    for study in (config.studies[name] for name in studies_at(config, scale)):
+        for row in study.rows:
+            yield (config.plan(row, scale).policy, study.prompts), row.candidates
+
+
+def _taken_by_runs(config: Config, scale: str) -> Iterator[tuple[Pool, int]]:
+    for name in config.runs(scale):
+        run = config.run(name, scale)
+        for number in range(run["rounds"]) if run["data"] == SELECTION else ():
+            policy = Policy(name, 0, number + 1).previous(run["model"])
+            yield (str(policy), run["prompts"]), run["candidates"]
