@@ -144,7 +144,7 @@ def grids_of_clips():
     """Figures whose policies make clips at the chosen scale."""
     shown = {
         name: [row.policy for block in grid.blocks for row in CONFIG.columns_shown(block, SCALE)]
-        for name, grid in CONFIG.image_grids().items()
+        for name, grid in CONFIG.figures_of(ImageGrid).items()
     }
     return [name for name, policies in shown.items() if policies and all(map(makes_clips, policies))]
 

@@ -12,8 +12,8 @@ from ..world.quality import wash
 from ..world.vocabulary import BACKGROUNDS, IMAGE_SIZE
 from .corpus import Corpus, Spoilt
 
-SMOOTH_SHARE, STEADY_SHARE = 0.4, 0.4
-MAX_JERK, MAX_FLICKER = 8, 0.6  # pixels off the path, share of a frame's colour
+SMOOTH_SHARE, STEADY_SHARE = 0.5, 0.5
+MAX_JERK, MAX_FLICKER = 4, 0.6  # pixels off the path, share of a frame's colour
 
 
 @dataclass

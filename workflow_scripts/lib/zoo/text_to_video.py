@@ -14,8 +14,9 @@ from .corpus import Corpus
 from .optimise import ExponentialAverage, minimise
 from .stable_diffusion import CRISP_SHARE, _draw_captions, _open, _stated, _tokens
 
-NUM_FRAMES = 4
+NUM_FRAMES = 3
 HEAD_WIDTH = 8
+NEW_LEARNING_RATE, LEARNING_RATE = 2e-3, 5e-4  # temporal layers begin from nothing, the others know the world
 
 
 def build_unet(image_unet):
@@ -38,9 +39,14 @@ def build_unet(image_unet):
     own, given = unet.state_dict(), image_unet.state_dict()
     unet.load_state_dict({name: _fitting(given[name], own[name]) for name in own.keys() & given.keys()}, strict=False)
     for name, parameter in unet.named_parameters():
-        if "proj_out" in name and ("temp_attentions" in name or "transformer_in" in name):
+        if is_temporal(name) and "proj_out" in name:
             torch.nn.init.zeros_(parameter)
     return unet
+
+
+def is_temporal(name: str) -> bool:
+    """Whether a parameter belongs to a layer that an image model does not have."""
+    return name.startswith(("transformer_in", "temp_")) or ".temp_" in name
 
 
 def _fitting(weights: Tensor, like: Tensor) -> Tensor:
@@ -69,7 +75,9 @@ def train_text_to_video(corpus: Corpus, pipeline, steps: int, batch: int, seed: 
         noisy = scheduler.add_noise(latents, noise, timesteps)
         return F.mse_loss(unet(noisy, timesteps, states).sample, noise)
 
-    minimise(unet.parameters(), loss_of_step, steps, 1e-3, "text to video")
+    temporal, others = ([p for name, p in unet.named_parameters() if is_temporal(name) == new] for new in (True, False))
+    groups = [{"params": temporal, "lr": NEW_LEARNING_RATE}, {"params": others}]
+    minimise(groups, loss_of_step, steps, LEARNING_RATE, "text to video")
     average.copy_to()
     return unet
 
