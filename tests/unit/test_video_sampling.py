@@ -12,7 +12,7 @@ from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample, sample_part
 from workflow_scripts.lib.diffusion.videocrafter import VideoCrafterDDIMScheduler, load_videocrafter_unet
 from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.shards import Part
+from workflow_scripts.lib.shards import Collection, Part, encode
 from workflow_scripts.lib.zoo.stable_diffusion import build_scheduler
 
 PROMPTS = pd.DataFrame({"prompt_id": range(3), "prompt": ["a frog on blue", "two cats on red", "a cat on blue"]})
@@ -54,6 +54,33 @@ def test_a_part_of_clips_gives_back_every_frame(tmp_path, pipeline):
     assert np.abs(np.stack([clip for _, clip in part.images()]).astype(int) - clips).max() <= 1
     assert torch.allclose(part.latents(), latents, atol=1e-4)
     assert next(part.images(["000002-01"]))[1].shape == (3, 32, 32, 3)
+
+
+def test_a_part_that_says_another_number_of_frames_and_parts_of_other_lengths_are_refused(tmp_path, pipeline):
+    first, second = tmp_path / "part0.json", tmp_path / "part1.json"
+    for path, frames in ((first, 3), (second, 2)):
+        sample_part(pipeline, [requests()[:2]], SamplingSettings(1, 1.0, 32, 32, num_frames=frames), 6, path, "f")
+    with pytest.raises(UserError, match="clips of different lengths"):
+        Collection([first, second])
+    first.write_text(first.read_text().replace('"frames": 3', '"frames": 7'))
+    with pytest.raises(UserError, match="holds no 7 frames as 000000-00; delete it"):
+        next(Part(first).images())
+
+
+def test_a_damaged_clip_is_refused(tmp_path, pipeline):
+    path = tmp_path / "part0.json"
+    sample_part(pipeline, [requests()[:2]], SamplingSettings(1, 1.0, 32, 32, num_frames=3), 6, path, "f")
+    tar = tmp_path / "part0-shard00000.tar"
+    data = bytearray(tar.read_bytes())
+    data[700] ^= 1
+    tar.write_bytes(data)
+    with pytest.raises(UserError, match="is damaged at image 000000-00"):
+        list(Part(path).images())
+
+
+def test_a_clip_too_long_for_the_format_is_refused():
+    with pytest.raises(ValueError, match="all frames of a clip counted"):
+        encode(np.zeros((17, 1000, 8, 3), np.uint8))
 
 
 def test_encoded_clips_are_encoded_frame_by_frame(tmp_path, pipeline):
