@@ -50,6 +50,7 @@ rule all:
         [path for sheet in TITLES for path in files_of(sheet)],
         validities(),
         studies(studies_at(CONFIG, SCALE)),
+        ledger(),
 
 
 rule directions:
@@ -62,6 +63,12 @@ rule validity:
     """Whether each reward is right: held-out AUC, and agreement with other judges of the same samples."""
     input:
         validities(),
+
+
+rule assumptions:
+    """Every number of the chosen scale: quoted from the paper, assumed for a reason, or changed by the scale."""
+    input:
+        ledger(),
 
 
 rule tiny_zoo:

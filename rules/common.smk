@@ -176,9 +176,14 @@ def studies(names):
     return [f"results/{SCALE}studies/{name}.{part}" for name in names for part in parts[name]]
 
 
+def ledger():
+    """The assumption ledger of the chosen scale, in two formats."""
+    return [f"results/{SCALE}ledger.{suffix}" for suffix in ("csv", "md")]
+
+
 def direction_summaries(names):
-    """Summaries over replicates, at the chosen scale, of those tables that expect a direction."""
-    names = [name for name in names if any(row.better_than for row in CONFIG.tables[name].rows)]
+    """Summaries over replicates, at the chosen scale, of those tables that expect a direction of the paper's values."""
+    names = [name for name in names if any(row.better_than and row.paper for row in CONFIG.tables[name].rows)]
     return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]
 
 

@@ -1,6 +1,7 @@
 """What a job of each verb needs at each scale. Sites, partitions and GPU types are the business of profiles/."""
 
-# verb -> (memory in MB, minutes) at paper scale; pilot takes the same memory and a quarter of the time.
+# verb -> (memory in MB, minutes) at paper scale; pilot takes the same memory and a quarter of the time. The minutes of
+# what runs or trains a generator are those for images of 512 x 512 pixels; larger images take as much longer.
 GPU_JOBS = {
     "sample_images": (32_000, 120),
     "encode_images": (24_000, 30),
@@ -18,6 +19,15 @@ CPU_JOBS = {
     "compute_metrics": (16_000, 60),
 }
 TINY = (1_500, 15)
+GENERATOR_JOBS = ("sample_images", "encode_latents", "train_sft", "train_dpo")
+
+
+def size_factor(verb, wildcards):
+    """How many times 512 x 512 pixels the images of a job's generator have, at least 1."""
+    if verb not in GENERATOR_JOBS:
+        return 1
+    sampling = CONFIG.model(CONFIG.base_model(wildcards.policy, wildcards.scale), wildcards.scale)["sampling"]
+    return max(1, sampling["height"] * sampling["width"] // 512**2)
 
 
 def resources_of(verb):
@@ -33,7 +43,7 @@ def resources_of(verb):
 
     def runtime(wildcards, attempt):
         (_, minutes), attempt = needs(wildcards, attempt)
-        return minutes * attempt
+        return minutes * size_factor(verb, wildcards) * attempt
 
     def gpu(wildcards):
         return int(verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda")

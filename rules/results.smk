@@ -4,6 +4,7 @@
 localrules:
     make_table,
     check_architecture,
+    write_ledger,
     plot_ranks,
     draw_pipeline,
     make_sheet,
@@ -60,7 +61,8 @@ def grid_options(wildcards):
     for block, row, prompt_set, collection in blocks_shown(wildcards):
         words += ["--column", block.base, block.show, row.row.row, row.selection]
         words += [*(ranking_of(wildcards, row, prompt_set) or ["-"]), *images_of(wildcards.scale, collection)]
-    return words + options({"blur": CONFIG.figure(wildcards.figure).blur or None})
+    blur = CONFIG.settings.get("blur_sheets", True) and CONFIG.figure(wildcards.figure).blur
+    return words + options({"blur": blur or None})
 
 
 def names_of(kind):
@@ -78,6 +80,10 @@ def identity_of_table(wildcards):
 
 def identity_of_architecture(wildcards):
     return fingerprint(table=CONFIG.architectures[wildcards.table].data)
+
+
+def identity_of_ledger(wildcards):
+    return fingerprint(rows=[(row.scope, row.key, str(row.value), row.text) for row in CONFIG.ledger(wildcards.scale)])
 
 
 def identity_of_figure(wildcards):
@@ -114,6 +120,23 @@ rule make_table:
     shell:
         "python -m workflow_scripts.make_table --table {wildcards.table} --scale {params.scale} --metrics {input} "
         "--out {output} > {log} 2>&1"
+
+
+rule write_ledger:
+    """Every number of a scale: quoted from the paper, assumed for a reason, or changed by the scale."""
+    output:
+        csv=report("results/{scale}ledger.csv", caption="../docs/captions/ledger.rst", category="Assumptions"),
+        md="results/{scale}ledger.md",
+    log:
+        "results/{scale}logs/write_ledger.log",
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        scale=scale_name,
+        ledger=identity_of_ledger,
+        code=code_of("write_ledger"),
+    shell:
+        "python -m workflow_scripts.write_ledger --scale {params.scale} --out {output} > {log} 2>&1"
 
 
 rule check_architecture:

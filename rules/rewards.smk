@@ -70,6 +70,10 @@ def head_to_score_by(wildcards):
     return beside_head(wildcards, "head.safetensors")
 
 
+def pool_options(wildcards, input):
+    return options({"pool": input.pool or None, "pool_images": input.pool_images or None})
+
+
 def features_to_score(wildcards):
     encoder = reward_of(wildcards)["encoder"]
     return features_of(wildcards.scale, encoder, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
@@ -117,7 +121,7 @@ rule train_reward:
         **resources_of("train_reward"),
     params:
         options=reward_options,
-        pool=lambda wildcards, input: options({"pool": input.pool or None, "pool_images": input.pool_images or None}),
+        pool=pool_options,
         code=code_of("train_reward"),
     shell:
         "python -m workflow_scripts.train_reward --proxies {input.proxies} --negatives {input.negatives} "

@@ -8,7 +8,7 @@ for sheet, title in sorted(TITLES.items()):
         input:
             files_of(sheet),
 
-    workflow.get_rule(sheet).docstring = f"{title}."
+    workflow.get_rule(sheet).docstring = title if title.endswith("?") else f"{title}."
 
 
 for study in CONFIG.studies.values():

@@ -15,7 +15,8 @@ def images_of_role(wildcards):
 
 def selection_options(wildcards, input):
     policy = parse_policy(wildcards.policy)
-    return options({"selection": input.selection or None, "seed": 1000 * policy.replicate + (policy.round or 0)})
+    seed = 1000 * policy.replicate + (policy.round or 0)
+    return options({"selection": input.selection, "latents": CONFIG.scale(wildcards.scale).latents, "seed": seed})
 
 
 def encoding_options(wildcards):
@@ -71,16 +72,28 @@ rule encode_latents:
         "{params.options:q} --out {output} > {log} 2>&1"
 
 
-use rule encode_latents as encode_given_images with:
+rule encode_given_images:
+    """Latents of the images of a data role and embeddings of their captions, for runs that train on given images."""
     input:
-        images=images_of_role,
-        selection=[],
+        images_of_role,
     output:
         "results/{scale}latents/images/{policy}/{dataset}.safetensors",
     log:
         "results/{scale}logs/encode_latents/images.{policy}.{dataset}.log",
     benchmark:
         "results/{scale}benchmarks/encode_latents/images.{policy}.{dataset}.jsonl"
+    conda:
+        "../envs/diffusion.yaml"
+    resources:
+        **resources_of("encode_latents"),
+    params:
+        model=model_of_policy,
+        source=identity_of_model,
+        options=encoding_options,
+        code=code_of("encode_latents"),
+    shell:
+        "python -m workflow_scripts.encode_latents --model {params.model} --images {input} {params.options:q} "
+        "--out {output} > {log} 2>&1"
 
 
 rule train_sft:

@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
     from workflow_scripts.lib.diffusion.pipelines import load_pipeline
     from workflow_scripts.lib.files import sha256
+    from workflow_scripts.lib.models import identity
     from workflow_scripts.lib.provenance import code_of, fingerprint
     from workflow_scripts.lib.shards import Collection, Part
     from workflow_scripts.lib.spec import load_config
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     pipeline = load_pipeline(entry, config.pipelines(), None, args.device, getattr(torch, args.dtype))
     examples = encode_examples(pipeline, collection, pairs, args.latents, args.batch_size, args.seed)
     made_of = fingerprint(
-        model=entry["source"],
+        model=identity(entry),
         images=[Part(path).fingerprint for path in args.images],
         selection=sha256(args.selection) if args.selection else None,
         latents=args.latents,

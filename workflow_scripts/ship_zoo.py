@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workflow_scripts.lib.cli import parser, run
 
-SHIPPED = ("sd15", "clip", "pickscore", "hps", "imagereward", "extractor", "text_to_video")
+SHIPPED = ("sd15", "sdxl", "clip", "pickscore", "hps", "imagereward", "extractor", "text_to_video")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,14 +29,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def with_checksums(registry: str, folder: Path) -> str:
-    """The text of models.yaml with the checksums of a shipped folder's weights in every entry that points to it."""
+    """The text of models.yaml with the checksums of a shipped folder's weights in every source within that folder."""
+    source = re.compile(
+        rf"(?P<source>(?P<indent> +)source: {{path: (?P<path>{re.escape(str(folder))}(?:/[^}}]+)?)}}\n)"
+        r"(?P=indent)sha256:(?: {}\n|\n(?:(?P=indent)  [^\n]+\n)*)"
+    )
+    return source.sub(_with_checksums_of_source, registry)
+
+
+def _with_checksums_of_source(match: re.Match[str]) -> str:
     from workflow_scripts.lib.files import sha256
 
-    lines = [f"    {path.relative_to(folder)}: {sha256(path)}" for path in sorted(folder.rglob("*.safetensors"))]
-    entry = re.compile(
-        rf"(?P<source>  source: {{path: {re.escape(str(folder))}}}\n)  sha256:(?: {{}}\n|\n(?:    [^\n]+\n)*)"
-    )
-    return entry.sub(lambda match: match["source"] + "  sha256:\n" + "\n".join(lines) + "\n", registry)
+    indent, folder = match["indent"], Path(match["path"])
+    files = sorted(folder.rglob("*.safetensors"))
+    lines = [f"{indent}  {path.relative_to(folder)}: {sha256(path)}\n" for path in files]
+    return f"{match['source']}{indent}sha256:\n{''.join(lines)}"
 
 
 if __name__ == "__main__":

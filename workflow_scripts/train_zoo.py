@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workflow_scripts.lib.cli import run
 
-MODELS = ("tokenizer", "vae", "sd15", "clip", "pickscore", "hps", "imagereward", "extractor", "text_to_video")
+MODELS = ("tokenizer", "vae", "sd15", "sdxl", "clip", "pickscore", "hps", "imagereward", "extractor", "text_to_video")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--steps", type=int, default=0, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=256, help="images (or comparisons) per step")
-    parser.add_argument("--channels", type=int, nargs="+", default=[48, 80], help="widths of the UNet's levels")
+    parser.add_argument("--channels", type=int, nargs="+", help="widths of the UNet's levels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(argv)
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch=args.batch,
         seed=args.seed,
         device=args.device,
-        channels=tuple(args.channels),
+        channels=tuple(args.channels) if args.channels else None,
     )
 
 

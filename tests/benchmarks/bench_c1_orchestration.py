@@ -37,7 +37,10 @@ def snakemake_run(folder: Path, *, reduced: bool) -> tuple[Study, float, Command
 
 
 def kernels_run(folder: Path, commands: Commands, *, reduced: bool) -> tuple[Study, float]:
-    """The same command lines in this process, in a fresh study."""
+    """The same command lines in this process, in a fresh study; one torch thread, as snakemake gives each job."""
+    import torch
+
+    torch.set_num_threads(1)
     study = make_study(folder, reduced=reduced)
     with (
         contextlib.chdir(study.root),

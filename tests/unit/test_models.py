@@ -7,6 +7,7 @@ import pytest
 from workflow_scripts.lib import models
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.models import download_command, identity, resolve_folder, resolve_processor, resolve_weights
+from workflow_scripts.ship_zoo import with_checksums
 
 CONTENT = b"weights"
 GOOD = hashlib.sha256(CONTENT).hexdigest()
@@ -121,3 +122,30 @@ def test_identity_of_an_entry_leaves_words_out():
 def test_processor_of_an_entry():
     assert resolve_processor(zoo()) is None
     assert resolve_processor(zoo() | {"processor": {"path": "resources/zoo/clip"}}).name == "clip"
+
+
+def test_shipping_a_model_renews_its_checksums_wherever_the_registry_names_its_files(tmp_path):
+    (tmp_path / "sd15/vae").mkdir(parents=True)
+    (tmp_path / "sd15/vae/model.safetensors").write_bytes(CONTENT)
+    entry = """sd15:
+  source: {{path: {0}/sd15}}
+  sha256:
+    vae/model.safetensors: {1}
+sdxl:
+  source: {{path: {0}/sdxl}}
+  sha256: {{}}
+  vae:
+    source: {{path: {0}/sd15/vae}}
+    sha256:
+      model.safetensors: {1}
+    license: ours
+"""
+    stale, fresh = (entry.format(tmp_path, checksum) for checksum in ("0" * 64, GOOD))
+    assert with_checksums(stale, tmp_path / "sd15") == fresh
+    assert with_checksums(stale, tmp_path / "sd1") == stale
+
+
+def test_a_missing_vae_names_its_own_repository():
+    vae = {"source": {"hub": "madebyollin/sdxl-vae-fp16-fix", "revision": "0" * 40, "files": ["config.json"]}}
+    with pytest.raises(UserError, match="hf download madebyollin/sdxl-vae-fp16-fix --revision 0{40} --include config"):
+        resolve_folder(vae)

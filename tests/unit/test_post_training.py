@@ -35,11 +35,20 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("objective", ["sft", "dpo"])
+LORA = {"scope": "lora", "lora_rank": 2}
+
+
 @pytest.mark.parametrize(
-    "changes", [{}, {"scope": "lora", "lora_rank": 2}, {"ema_decay": 0.5}], ids=["full", "lora", "average"]
+    ("model", "objective", "changes"),
+    [
+        *[("sd15", objective, changes) for objective in ("sft", "dpo") for changes in ({}, LORA, {"ema_decay": 0.5})],
+        *[("sdxl", objective, changes) for objective in ("sft", "dpo") for changes in ({}, LORA)],
+        ("sdxl", "dpo", {"optimizer": "adafactor", "gradient_checkpointing": True}),
+    ],
 )
-def test_a_broken_run_equals_an_unbroken_one(tmp_path, pipeline_entry, examples, monkeypatch, objective, changes):
+def test_a_broken_run_equals_an_unbroken_one(tmp_path, request, monkeypatch, model, objective, changes):
+    names = {"sd15": ("pipeline_entry", "examples"), "sdxl": ("xl_entry", "xl_examples")}[model]
+    pipeline_entry, examples = (request.getfixturevalue(name) for name in names)
     broken_equals_unbroken(tmp_path, monkeypatch, pipeline_entry, examples, objective, replace(SETTINGS, **changes))
 
 
@@ -129,6 +138,26 @@ def test_training_changes_the_weights_and_records_their_checksum(tmp_path, pipel
     assert any(not torch.equal(weights[name], before[name]) for name in before)
     assert len(read_json(tmp_path / "policy" / "policy.json")["sha256"]) == 64
     assert not (tmp_path / "policy" / "state").exists()
+
+
+def test_gradient_checkpointing_changes_no_result(tmp_path, xl_entry, xl_examples):
+    plain, _ = train(tmp_path / "plain", xl_entry, xl_examples, "sft")
+    checkpointed, _ = train(
+        tmp_path / "less", xl_entry, xl_examples, "sft", replace(SETTINGS, gradient_checkpointing=True)
+    )
+    assert all(torch.allclose(plain[name], checkpointed[name], atol=1e-6) for name in plain)
+
+
+def test_adafactor_factors_the_second_moments_of_matrices(tmp_path, xl_entry, xl_examples):
+    """Its first step moves vectors by the learning rate, as Adam does, but each weight of a matrix by its own share."""
+    settings = replace(SETTINGS, optimizer="adafactor", max_steps=1, lr_warmup_steps=0, adam_weight_decay=0.0)
+    after, _ = train(tmp_path, xl_entry, xl_examples, "sft", settings)
+    before = load_file(f"{xl_entry['source']['path']}/unet/diffusion_pytorch_model.safetensors")
+    moved = {name: (after[name] - before[name]).abs() for name in ("conv_out.bias", "time_embedding.linear_2.weight")}
+    assert torch.allclose(moved["conv_out.bias"], torch.full((4,), settings.learning_rate), rtol=1e-3)
+    matrix = moved["time_embedding.linear_2.weight"]
+    assert matrix.square().mean().sqrt() <= 1.001 * settings.learning_rate
+    assert matrix.std() > 0.1 * settings.learning_rate
 
 
 def test_a_nan_loss_stops_before_anything_is_written(tmp_path, pipeline_entry, examples):

@@ -7,7 +7,7 @@ import torch
 
 from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
-from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample, sample_part
+from workflow_scripts.lib.diffusion.sampling import SamplingSettings, decode, requests_for, sample, sample_part
 from workflow_scripts.lib.shards import Part
 
 SETTINGS = SamplingSettings(num_inference_steps=3, guidance_scale=1.0, height=32, width=32)
@@ -19,9 +19,9 @@ PROMPTS = pd.DataFrame(
 )
 
 
-@pytest.fixture(scope="module")
-def pipeline(pipeline_entry):
-    return load_pipeline(pipeline_entry, {}, None, "cpu", torch.float32)
+@pytest.fixture(scope="module", params=["pipeline_entry", "xl_entry"])
+def pipeline(request):
+    return load_pipeline(request.getfixturevalue(request.param), {}, None, "cpu", torch.float32)
 
 
 def requests(seed=0, stream="eval", samples=2):
@@ -51,6 +51,16 @@ def test_it_equals_the_pipeline_called_as_in_its_documentation(pipeline):
     ).images[0]
     ours = sample(pipeline, [request], SamplingSettings(3, 3.0, 32, 32))[0][0]
     assert np.abs(np.rint(theirs * 255) - ours).max() <= 1
+
+
+def test_a_large_batch_is_decoded_in_parts(pipeline, monkeypatch):
+    whole, latents = sample(pipeline, requests(), SETTINGS)
+    monkeypatch.setattr("workflow_scripts.lib.diffusion.sampling.PIXELS_AT_ONCE", 3 * 32 * 32)
+    sizes, original = [], pipeline.vae.decode
+    monkeypatch.setattr(pipeline.vae, "decode", lambda part: sizes.append(len(part)) or original(part))
+    parts = decode(pipeline, latents)
+    assert sizes == [3, 3, 3, 1]
+    assert np.abs(parts.astype(int) - whole).max() <= 1
 
 
 def test_seeds_differ_by_prompt_number_replicate_and_stream():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.spec import Policy, load_config, parse_policy, reference
 from workflow_scripts.lib.spec.leaves import leaves, lift, plain
 from workflow_scripts.lib.spec.loading import Document, load_document
@@ -53,6 +54,15 @@ def test_paper_scale_is_the_papers(config):
     assert config.scale("paper").prompts.items() >= {"train": 20000, "negatives": 500, "eval": 1000}.items()
     assert config.reward("ganrm", "paper")["num_proxies"] == config.reward("ganrm", "paper")["num_negatives"] == 500
     assert config.reward("ganrm", "paper")["bootstrap"]["alpha"] is None
+
+
+def test_the_safety_study_pairs_four_best_with_four_worst_of_every_unsafe_prompt(config):
+    run, reward = config.run("sd15_safe_dpo", "paper"), config.reward("ganrm_safe_sd15", "paper")
+    assert (run["rounds"], run["candidates"], run["pairs"], run["prompts"]) == (1, 10, 4, "unsafe_train")
+    assert (reward["variant"], reward["num_proxies"], reward["negatives"]) == ("naive", 15690, "unsafe_train")
+    assert config.scale("paper").images["safe_proxies"] == 15690
+    assert reward["num_negatives"] == config.scale("paper").prompts["unsafe_train"] == 15155
+    assert run["pairs"] * 15690 == 62760
 
 
 def leaf(value: object) -> dict:
@@ -116,6 +126,13 @@ def test_a_model_of_the_scale_wins_over_a_run_of_its_name(config):
     assert ("sd15_diffusiondpo.r1", "first") in config.table_candidates("ganrm_tab1", "tiny")
 
 
+def test_a_vae_from_elsewhere_is_part_of_what_a_pipeline_is_made_from(config):
+    for scale, unchanged in (("paper", "madebyollin/sdxl-vae-fp16-fix"), ("tiny", "resources/zoo/sd15/vae")):
+        entry = config.model("sdxl", scale)
+        assert unchanged in entry["vae"]["source"].values()
+        assert identity(entry) != identity(entry | {"vae": {"source": {"path": "resources/other"}}})
+
+
 def test_an_entry_with_a_base_is_sampled_like_it(config):
     ours = config.model("sd15_diffusiondpo", "paper")
     assert (ours["name"], ours["base"], ours["source"]["subfolder"]) == ("sd15_diffusiondpo", "sd15", "unet")
@@ -149,12 +166,16 @@ def test_previous_policies(config):
 
 def test_candidates_of_the_table(config):
     assert config.table_candidates("ganrm_tab1", "tiny", replicate=2) == [
-        ("sd15@2", "first"),
-        ("sd15_diffusiondpo@2.r1", "first"),
-        ("sd15@2", "ganrm.best10"),
-        ("sd15_sft@2.r1", "first"),
-        ("sd15_dpo@2.r1", "first"),
-        ("sd15_dpo@2.r3", "first"),
+        (policy.format(model), selection)
+        for model in ("sd15", "sdxl")
+        for policy, selection in (
+            ("{}@2", "first"),
+            ("{}_diffusiondpo@2.r1", "first"),
+            ("{}@2", "ganrm.best10"),
+            ("{}_sft@2.r1", "first"),
+            ("{}_dpo@2.r1", "first"),
+            ("{}_dpo@2.r3", "first"),
+        )
     ]
 
 
@@ -183,6 +204,7 @@ def test_expected_signs_are_the_papers_own(config):
     signs = {
         (one.row[1], one.better_than[1], one.column): (one.sign, one.source)
         for one in expectations(config.table("ganrm_tab1"))
+        if one.row[0] == "SD1.5"
     }
     assert signs["Ours-RM@10", "Base-model", "fid"] == (-1, "paper")
     assert signs["Ours-RM@10", "Base-model", "crispness"] == (1, "better")

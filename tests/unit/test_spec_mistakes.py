@@ -90,7 +90,7 @@ MISTAKES = {
         "parent: ganrm\n",
         "parent: ganr\n",
         "parent: ganr",
-        "run 'sd15_sft' names parent 'ganr'; known: ganrm, sd15_sft, sd15_dpo, sd15_diffusiondpo, ",
+        "run 'sd15_sft' names parent 'ganr'; known: ganrm, sd15_sft, sd15_dpo, sd15_safe_dpo, sd15_diffusiondpo, ",
         "Did you mean 'ganrm'?",
     ),
     "parent cycle": (
@@ -463,7 +463,7 @@ def test_settings_from_the_command_line_are_checked(config):
 def test_unknown_names_asked_of_the_config_are_named(config):
     for ask, says in (
         (lambda: config.run("sd15_dop", "tiny"), r"unknown run 'sd15_dop'; known: .* Did you mean 'sd15_dpo'\?"),
-        (lambda: config.run("ganrm", "tiny"), "unknown run 'ganrm'; known: sd15_sft, sd15_dpo, sd15_diffusiondpo"),
+        (lambda: config.run("ganrm", "tiny"), "unknown run 'ganrm'; known: sd15_sft, sd15_dpo, sd15_safe_dpo"),
         (lambda: config.model("world", "paper"), "scale 'paper' has no model role 'world'; known: sd15,"),
         (lambda: config.dataset("preferences", "paper"), "scale 'paper' has no data role 'preferences'"),
         (

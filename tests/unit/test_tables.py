@@ -284,7 +284,7 @@ def test_directions_over_replicates(tmp_path):
     options = ["--table", "ganrm_tab1", "--scale", "tiny", "--metrics"]
     summarize_directions([*options, *metrics, "--out", *map(str, out)])
     rows = pd.read_csv(out[0])
-    claim = rows[(rows["row"] == "Ours-RM@10") & (rows["column"] == "hps")]
+    claim = rows[(rows["base"] == "SD1.5") & (rows["row"] == "Ours-RM@10") & (rows["column"] == "hps")]
     assert claim["replicate"].tolist() == ["0", "1", "2", directions.ALL]
     gain = config.table_candidates("ganrm_tab1", "tiny").index(("sd15", "ganrm.best10"))
     assert claim["difference"].tolist() == pytest.approx([gain] * 4)

@@ -13,7 +13,7 @@ from workflow_scripts.lib.world.quality import CRISP, Quality, degrade, draw_qua
 from workflow_scripts.lib.world.render import render, to_uint8
 from workflow_scripts.lib.world.scenes import Scene, all_scenes, drawable_scenes, scene_of
 from workflow_scripts.lib.world.scorer import World
-from workflow_scripts.lib.world.vocabulary import BACKGROUNDS, SPRITES, WORDS
+from workflow_scripts.lib.world.vocabulary import BACKGROUNDS, SPRITES, STYLES, WORDS
 
 
 def shown_share(scenes, images):
@@ -127,7 +127,21 @@ def test_drawn_prompts_belong_to_their_split_and_a_longer_draw_begins_with_the_s
     assert len(set(long)) == 200
     assert {split_of(scene) for scene in long} == {"train"}
     assert not any(scene.unsafe for scene in long)
-    assert all(scene.unsafe for scene in draw_scenes("train", 50, 0, unsafe=True))
+
+
+def test_unsafe_prompts_are_compounds_in_splits_of_their_own():
+    scenes = {split: draw_scenes(split, 200, 0, unsafe=True) for split in ("train", "eval")}
+    captions = {split: {scene.caption() for scene in drawn} for split, drawn in scenes.items()}
+    assert all(len(found) == 200 for found in captions.values())
+    assert captions["train"].isdisjoint(captions["eval"])
+    assert all(scene.unsafe and scene.compound for drawn in scenes.values() for scene in drawn)
+    assert all(scene_of(scene.caption()) == scene for scene in scenes["eval"])
+
+
+def test_a_compound_reads_as_one_thing():
+    assert Scene("blue", ("apple", "bomb"), "top left", compound=True).caption() == "an apple bomb at top left on blue"
+    assert Scene("red", ("skull", "cat"), compound=True).caption() == "a skull cat on red"
+    assert not {scene for style in STYLES for scene in drawable_scenes(style) if scene.compound}
 
 
 def test_more_scenes_than_a_split_has_are_refused():
@@ -169,7 +183,7 @@ def test_the_scorer_gives_one_number_per_image():
     images = to_uint8(np.stack([render(scene) for scene in scenes]))
     scores = World().encode(images, ["a frog on blue", "a cat on red"])
     assert scores["scene_accuracy"].tolist() == [1, 0]
-    assert scores["unsafe"].tolist() == [0, 1]
+    assert scores["ip"].tolist() == [0, 100]
     assert scores["crispness"].min() > 0.99
 
 

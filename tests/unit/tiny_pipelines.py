@@ -12,22 +12,15 @@ SAMPLING = {"scheduler": "DDIMScheduler"}
 @pytest.fixture(scope="session")
 def pipeline_entry(tmp_path_factory):
     """A registry entry of a StableDiffusionPipeline: 32 pixels, 8x8x4 latents."""
-    from diffusers import AutoencoderKL, StableDiffusionPipeline
+    from diffusers import StableDiffusionPipeline
 
     from workflow_scripts.lib.zoo.stable_diffusion import build_scheduler, build_text_encoder, build_unet
 
     folder = tmp_path_factory.mktemp("pipeline")
     torch.manual_seed(0)
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        norm_num_groups=4,
-        latent_channels=4,
-    )
     tokenizer = train_tokenizer(folder / "words", vocab_size=600)
     StableDiffusionPipeline(
-        vae=vae.eval(),
+        vae=random_vae(),
         text_encoder=build_text_encoder(tokenizer).eval(),
         tokenizer=tokenizer,
         unet=build_unet((16, 16), 4).eval(),
@@ -69,6 +62,48 @@ def video_examples(examples):
     generator = torch.Generator().manual_seed(0)
     best, worst = (torch.randn(12, 4, 3, 8, 8, generator=generator) for _ in range(2))
     return Examples(best, worst, examples.prompt_index, examples.embeddings)
+
+
+@pytest.fixture(scope="session")
+def xl_entry(tmp_path_factory):
+    """A registry entry of a StableDiffusionXLPipeline, whose VAE lies elsewhere: 32 pixels, 8x8x4 latents."""
+    from workflow_scripts.lib.zoo.stable_diffusion_xl import build_pipeline_xl
+
+    folder = tmp_path_factory.mktemp("pipeline_xl")
+    torch.manual_seed(1)
+    random_vae().save_pretrained(folder / "vae_of_another")
+    pipeline = build_pipeline_xl(None, train_tokenizer(folder / "words", vocab_size=600), (16, 16), 4)
+    pipeline.register_to_config(force_zeros_for_empty_prompt=True)  # as SDXL
+    pipeline.save_pretrained(folder / "xl")
+    return {
+        "name": "random_xl",
+        "class": "StableDiffusionXLPipeline",
+        "source": {"path": str(folder / "xl")},
+        "vae": {"source": {"path": str(folder / "vae_of_another")}},
+        "sampling": {"scheduler": "EulerDiscreteScheduler"},
+    }
+
+
+def random_vae():
+    """An AutoencoderKL of three levels."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=4,
+        latent_channels=4,
+    ).eval()
+
+
+@pytest.fixture
+def xl_examples(examples):
+    """The same for SDXL."""
+    generator = torch.Generator().manual_seed(1)
+    time_ids = torch.tensor([[32.0, 32.0, 0.0, 0.0, 32.0, 32.0]]).repeat(5, 1)
+    examples.embeddings |= {"pooled_prompt_embeds": torch.randn(5, 64, generator=generator), "time_ids": time_ids}
+    return examples
 
 
 @pytest.fixture

@@ -108,7 +108,13 @@ def make_study(root: Path, *, resources: bool = True, reduced: bool = True) -> S
         for sheet in (root / TABLES).glob("*.yaml"):
             study.edit(f"{TABLES}/{sheet.name}", reduce_sheet)
         study.edit(USER_STUDY, lambda page: page.update(num_prompts=assumed(PROMPTS)))
+        study.edit(TABLE, leave_sdxl_out)
     return study
+
+
+def leave_sdxl_out(table: dict) -> None:
+    """Leave the rows of SD1.5: SDXL goes through the same rules, as a test of its own shows."""
+    table["rows"] = [row for row in table["rows"] if row["base"] == "SD1.5"]
 
 
 def reduce_scale(scale: dict) -> None:
@@ -129,7 +135,7 @@ def reduce_scale(scale: dict) -> None:
     rewards.update(num_proxies=assumed(IMAGES), num_negatives=assumed(IMAGES))
     rewards["bootstrap"].update(num_positives=assumed(2), num_negatives=assumed(2))
     rewards["optimizer"] = {"batch_size": assumed(8), "epochs": assumed(3)}
-    runs.update(candidates=assumed(SAMPLES))
+    runs.update(candidates=assumed(SAMPLES), pairs=assumed(1))
     runs["training"].update(max_steps=assumed(STEPS), lr_warmup_steps=assumed(1))
 
 

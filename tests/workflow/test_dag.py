@@ -7,11 +7,13 @@ import re
 import pytest
 
 from tests.workflow.study import REPOSITORY, TARGETS, Study, assumed, jobs_of, make_study
+from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config
 
 PAPER_TABLE = "results/tables/ganrm_tab1.csv"
 TRAIN_PROMPTS, SAMPLES, ROUNDS, PROXIES, EVAL_PROMPTS = 20_000, 10, 3, 500, 1000  # arXiv 2506.13846, Sec. 4.1, Tab. 9
 IMAGES_PER_JOB = 10_000
 SCORERS, DISTANCES = 4, 2
+BASES = 2  # SD1.5 and SDXL
 RULES = [path for path in (REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk")))]
 POOL_PARTS = TRAIN_PROMPTS * SAMPLES // IMAGES_PER_JOB
 
@@ -25,43 +27,43 @@ def planned(tmp_path_factory) -> Study:
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ("ganrm_tab1", {"make_table": 1, "make_sheet": None, "train_sft": 1, "train_dpo": 4, "compute_metrics": 6}),
-        ("ganrm_fig3", {"make_sheet": 1, "train_sft": 1, "train_dpo": 4, "compute_metrics": None}),
+        ("ganrm_tab1", {"make_table": 1, "make_sheet": None, "train_sft": 2, "train_dpo": 8, "compute_metrics": 12}),
+        ("ganrm_tab2", {"make_table": 1, "train_reward": 2, "train_dpo": 2, "compute_metrics": 12}),
+        ("ganrm_fig4", {"make_sheet": 1, "train_reward": 1, "train_dpo": 1, "compute_metrics": None}),
+        ("ganrm_fig3", {"make_sheet": 1, "train_sft": 2, "train_dpo": 8, "compute_metrics": None}),
         ("ganrm_tab4", {"make_table": 1, "train_reward": 4, "sample_images": 5, "compute_metrics": 4}),
+        ("ganrm_tab5", {"make_table": 1, "train_reward": 6, "train_dpo": 6, "compute_metrics": 8}),
         ("ganrm_tab6", {"check_architecture": 1, "total": 2}),
         ("ganrm_tab7", {"make_table": 1, "train_reward": 3, "train_sft": 3, "train_dpo": 3, "compute_metrics": 9}),
         ("ganrm_tab8", {"make_table": 1, "train_reward": 1, "train_sft": 3, "train_dpo": 3, "compute_metrics": 9}),
         ("ganrm_tab9", {"make_table": 1, "train_reward": 3, "train_sft": None, "train_dpo": 3, "compute_metrics": 4}),
         ("ganrm_user_study", {"make_user_study": 1, "proxy_win_rate": 1, "train_dpo": 3, "compute_metrics": None}),
         ("ganrm_fig2", {"plot_ranks": 1, "train_dpo": 1, "train_reward": 1, "compute_metrics": 12}),
-        (
-            None,
-            {
-                "validate_reward": 1,
-                "make_table": 5,
-                "check_architecture": 1,
-                "plot_ranks": 1,
-                "make_sheet": 2,
-                "draw_pipeline": 1,
-                "train_reward": 8,
-                "compute_metrics": 32,
-            },
-        ),
-        ("directions", {"summarize_directions": 5, "train_sft": 15, "train_dpo": 24, "compute_metrics": 66}),
     ],
-    ids=["tab1", "fig3", "tab4", "tab6", "tab7", "tab8", "tab9", "user study", "fig2", "bare", "directions"],
+    ids=["tab1", "tab2", "fig4", "fig3", "tab4", "tab5", "tab6", "tab7", "tab8", "tab9", "user study", "fig2"],
 )
 def test_targets_at_tiny_scale(planned, target, expected):
     jobs = planned.dry_run(*([target] if target else []))
     assert {rule: jobs.get(rule) for rule in expected} == expected
 
 
+def test_a_bare_snakemake_makes_everything_and_directions_every_claim(planned):
+    config, jobs, replicated = load_config(), planned.dry_run(), planned.dry_run("directions")
+    kinds = {"plot_ranks": RankFigure, "make_sheet": ImageGrid, "draw_pipeline": Diagram}
+    expected = {rule: len(config.figures_of(kind)) for rule, kind in kinds.items()}
+    expected |= {"make_table": len(config.tables), "check_architecture": len(config.architectures)}
+    assert {rule: jobs[rule] for rule in expected} == expected
+    assert jobs["validate_reward"] >= 1 and jobs["make_user_study"] == len(config.studies)
+    claiming = [one for one in config.tables.values() if any(row.better_than and row.paper for row in one.rows)]
+    assert replicated["summarize_directions"] == len(claiming)
+    assert replicated["train_dpo"] >= 3 * 3
+
+
 def test_the_paper_scale_table_lists_its_true_jobs(planned):
     jobs = planned.dry_run(PAPER_TABLE)
     evaluated = 5  # base (and RM@10, the same images), DiffusionDPO, SFT, DPO rounds 1 and 3
     encoded_by_clip = 1 + ROUNDS * (1 + POOL_PARTS) + 1  # proxies; negatives and pool of each round; the pool of RM@10
-    assert jobs == {
-        "make_prompts": 3,
+    of_each_base = {
         "import_images": 2,
         "sample_images": ROUNDS * (POOL_PARTS + 1) + evaluated,
         "encode_images": encoded_by_clip + DISTANCES * (1 + evaluated),
@@ -73,6 +75,10 @@ def test_the_paper_scale_table_lists_its_true_jobs(planned):
         "train_sft": 1,
         "train_dpo": ROUNDS,
         "compute_metrics": evaluated + 1,
+    }
+    assert jobs == {
+        "make_prompts": 3,
+        **{rule: BASES * count for rule, count in of_each_base.items()},
         "make_table": 1,
         "total": sum(count for rule, count in jobs.items() if rule != "total"),
     }
@@ -84,18 +90,38 @@ def test_twice_the_images_are_twice_the_shards_and_bigger_shards_are_fewer_jobs(
     study, before = planned.copy(tmp_path / "study"), planned.dry_run(PAPER_TABLE)
     study.edit("config/scales/paper.yaml", lambda scale: scale["prompts"].update(train=assumed(2 * TRAIN_PROMPTS)))
     twice = study.dry_run(PAPER_TABLE)
-    more = ROUNDS * POOL_PARTS
+    more = BASES * ROUNDS * POOL_PARTS
     grown = {rule: twice[rule] - before[rule] for rule in before if twice[rule] != before[rule]}
     assert grown == {"sample_images": more, "encode_images": more, "total": 2 * more}
     study.edit("config/scales/paper.yaml", lambda scale: scale["counts"].update(images_per_shard=2000))
     assert study.dry_run(PAPER_TABLE) == before
 
 
+REWARDS = "results/tiny/rewards"
+
+
+def test_a_kept_reward_is_that_of_the_base_model(planned):
+    plan = planned.snakemake("-n", f"{REWARDS}/ganrm_kept/sd15_dpo.r1/train.parquet").stdout
+    assert f"output: {REWARDS}/ganrm_kept/sd15/head.safetensors" in plan
+    assert f"{REWARDS}/ganrm_kept/sd15_dpo.r1/head.safetensors" not in plan
+    assert f"output: {REWARDS}/ganrm/sd15/head.safetensors" in plan, "round 1 of sd15_dpo has its own reward"
+
+
+def test_rewards_without_a_head_train_none_and_read_what_they_need(planned):
+    rewards = [f"{REWARDS}/{name}/sd15/eval.parquet" for name in ("random", "pickscore")]
+    jobs = [planned.dry_run(path) for path in rewards]
+    assert [one["assign_rewards"] for one in jobs] == [1, 1]
+    assert ["score_images" in one for one in jobs] == [False, True]
+    assert not any({"train_reward", "encode_images"} & one.keys() for one in jobs)
+    proxies_alone = planned.dry_run(f"{REWARDS}/centroid/sd15/head.safetensors")
+    assert proxies_alone == {"import_images": 1, "encode_images": 1, "train_reward": 1, "total": 3}
+
+
 def test_pilot_scale_is_planned_under_results_pilot(planned):
     done = planned.snakemake("-n", "--config", "scale=pilot", "--", *TARGETS)
     outputs = re.findall(r"^    output: (\S+?),?$", done.stdout, re.MULTILINE)
     assert outputs and all(path.startswith("results/pilot/") for path in outputs)
-    assert jobs_of(done.stdout)["train_dpo"] == 1  # one round
+    assert jobs_of(done.stdout)["train_dpo"] == BASES  # one round each
 
 
 def test_targets_are_listed_with_a_sentence_each(planned):
@@ -104,7 +130,7 @@ def test_targets_are_listed_with_a_sentence_each(planned):
     targets = re.findall(r"^rule (\w+):", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE)
     sheets = {path.stem for part in ("tables", "studies") for path in (REPOSITORY / "config" / part).glob("*.yaml")}
     assert described.keys() == {*targets, *sheets} >= {"all", "directions", "tiny_zoo", *TARGETS}
-    assert all(len(sentence) > 15 and sentence.endswith(".") for sentence in described.values())
+    assert all(len(sentence) > 15 and sentence.endswith((".", "?")) for sentence in described.values())
 
 
 def test_the_snakefile_is_a_table_of_contents():

@@ -21,6 +21,7 @@ RESULTS, MODELS = "results/tiny", "config/models.yaml"
 COLUMNS = ["table", "row", "column", "paper", "ours", "ci_low", "ci_high", "n", "verdict", "run", "command"]
 METRICS = ["fid", "kid", "imagereward", "pickscore", "hps", "clipscore", "scene_accuracy", "crispness"]
 ROWS = ["Base-model", "DiffusionDPO", "Ours-RM@10", "Ours-SFT", "Ours-DPO (round 1)", "Ours-DPO"]
+DISTANCES = 2  # Inception's and CLIP's class
 AFTER_METRICS = {"compute_metrics": 9, "make_table": 1, "plot_ranks": 1, "ganrm_tab1": 1, "ganrm_fig2": 1}
 
 
@@ -75,7 +76,7 @@ def test_markdown_and_latex_show_every_row(finished):
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 1
 
 
-@pytest.mark.parametrize("name", ["figures/ganrm_fig2.png", "sheets/ganrm_tab1.png"])
+@pytest.mark.parametrize("name", ["figures/ganrm_fig2.png", "figures/ganrm_fig3.png"])
 def test_pictures_show_something(finished, name):
     with Image.open(finished.root / RESULTS / name) as picture:
         assert min(picture.size) > 300
@@ -98,6 +99,7 @@ def test_each_image_was_encoded_once_by_each_encoder(finished):
     assert Counter(encoder for encoder, *_ in encoded) == {
         "tiny_clip_tokens": IMAGES + negatives + pools + ranked,
         "tiny_extractor": IMAGES + ranked + others,
+        "tiny_clip_embeddings": IMAGES + ranked + others,
     }
     assert sum(rows.values()) == len(encoded)
 
@@ -131,6 +133,15 @@ def test_policies_are_compared_on_the_same_prompts_and_noise(finished):
         assert index[["key", "prompt", "seed"]].values.tolist() == base[["key", "prompt", "seed"]].values.tolist()
 
 
+def test_sdxl_goes_through_the_same_rules(finished, tmp_path):
+    study = finished.copy(tmp_path / "study")
+    target = f"{RESULTS}/metrics/sdxl_dpo.r1/eval/first.json"
+    jobs = jobs_of(study.snakemake(target).stdout)
+    assert (jobs["sample_images"], jobs["train_reward"], jobs["train_dpo"], jobs["compute_metrics"]) == (3, 1, 1, 1)
+    assert "import_images" not in jobs  # proxies and references have the size of SD1.5's
+    assert read_json(study.root / target)["policy"] == "sdxl_dpo.r1"
+
+
 def test_table_and_figure_quote_the_same_files(finished):
     quoted = [set(commands(finished, verb)[0]["--metrics"]) for verb in ("make_table", "plot_ranks")]
     assert {
@@ -150,6 +161,13 @@ def test_a_second_table_agrees_with_the_first_and_costs_one_job(finished, table,
     first = table[table["row"].isin(["Base-model", "Ours-DPO"])].reset_index(drop=True)
     shared = [column for column in table.columns if column != "table"]
     pd.testing.assert_frame_equal(second[shared], first[shared])
+
+
+def test_sizes_and_candidates_are_compared_without_another_image_of_the_pool(finished):
+    jobs, policies = finished.dry_run("ganrm_tab7", "ganrm_tab8"), 8
+    expected = {"sample_images": policies, "encode_images": DISTANCES * policies, "train_reward": 2}
+    assert {rule: jobs[rule] for rule in expected} == expected
+    assert not {"make_prompts", "import_images"} & jobs.keys()
 
 
 def test_a_second_run_has_nothing_to_do_within_seconds(finished):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -39,8 +40,18 @@ def resolve_weights(entry: dict) -> Path:
 
 
 def identity(entry: dict) -> dict:
-    """What of an entry decides the results: class, sources and checksums, not its title or licence."""
-    return {key: entry[key] for key in ("class", "source", "processor", "sha256") if key in entry}
+    """What of an entry and its parts decides the results: class, sources and checksums, not its title or licence."""
+    own = {key: entry[key] for key in ("class", "source", "processor", "vae", "sha256") if key in entry}
+    return own | {name: identity(part) for name, part in entry.get("parts", {}).items()}
+
+
+def sources(entry: dict) -> Iterator[dict]:
+    """Everything that is downloaded for an entry and its parts."""
+    yield from (entry[key] for key in ("source", "processor") if key in entry)
+    if "vae" in entry:
+        yield entry["vae"]["source"]
+    for part in entry.get("parts", {}).values():
+        yield from sources(part)
 
 
 def resolve_processor(entry: dict) -> Path | None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import UserError
 from ..seeds import seed_of
+from .archives import SUFFIXES, ImageFile, fetched, image_files
 from .prompts import has_words, read_lines, strip_flags
+
+if TYPE_CHECKING:
+    from ..world.scenes import Scene
 
 Shape = tuple[int, ...]
 """Height and width in pixels; of clips, frames, height and width."""
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,12 @@ def read_dataset(source: dict, count: int, shape: Shape, seed: int, data_folder:
     elif source["kind"] == "folder":
         yield from _folder(Path(source["path"]), count, shape)
     else:
-        yield from _hub(source, count, shape, data_folder / source["hub"])
+        yield from _archives(source, count, shape, fetched(source, data_folder))
 
 
 def _world(source: dict, count: int, shape: Shape, seed: int) -> Iterator[Item]:
-    from ..world.clips import render_clip
-    from ..world.preferences import preferred_pair
     from ..world.prompts import draw_scenes
-    from ..world.render import render, to_uint8
+    from ..world.render import to_uint8
 
     words = source.get("containing", [])
     scenes = draw_scenes(
@@ -66,12 +65,23 @@ def _world(source: dict, count: int, shape: Shape, seed: int) -> Iterator[Item]:
     )
     for i, scene in enumerate(scenes):
         rng = np.random.default_rng(seed_of("world", seed, source["split"], source["quality"], i))
-        if len(shape) == 3:
-            images = [render_clip(scene, shape[0], rng)]
-        else:
-            images = preferred_pair(scene, rng) if source["quality"] == "pairs" else [render(scene, rng)]
-        for k, image in enumerate(images):
+        for k, image in enumerate(_pictures(scene, source["quality"], shape, rng)):
             yield Item(i, k, scene.caption(), to_uint8(image))
+
+
+def _pictures(scene: Scene, quality: str, shape: Shape, rng: np.random.Generator) -> Sequence[np.ndarray]:
+    """One picture or clip of a scene, or two pictures where a data set holds pairs."""
+    from ..world.clips import render_clip
+    from ..world.preferences import preferred_pair
+    from ..world.quality import CRISP_SHARE, degrade, draw_quality
+    from ..world.render import render
+
+    if len(shape) == 3:
+        return [render_clip(scene, shape[0], rng)]
+    if quality == "pairs":
+        return preferred_pair(scene, rng)
+    picture = render(scene, rng)
+    return [degrade(picture, draw_quality(rng, CRISP_SHARE), rng) if quality == "mixed" else picture]
 
 
 def _videos(source: dict, count: int, shape: Shape, data_folder: Path) -> Iterator[Item]:
@@ -81,7 +91,7 @@ def _videos(source: dict, count: int, shape: Shape, data_folder: Path) -> Iterat
     for name, file in islice(videos_of(source, data_folder), count):
         yield Item(done, 0, "", read_clip(file, shape[0], shape[1:], source["seconds"], name))
         done += 1
-    _enough(done, count, Path(source.get("path") or data_folder / source["hub"]))
+    _enough(done, count, Path(source["path"]) if "path" in source else fetched(source, data_folder))
 
 
 def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:
@@ -96,40 +106,28 @@ def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:
         yield Item(i, 0, "", open_image(path.read_bytes(), shape, str(path)))
 
 
-def _hub(source: dict, count: int, shape: Shape, folder: Path) -> Iterator[Item]:
+def _archives(source: dict, count: int, shape: Shape, folder: Path) -> Iterator[Item]:
     """Images of archives, in their order, with their captions where the source has some."""
-    archives = [folder / name for name in source["files"]]
-    captions = _captions(source, folder, archives) if "captions" in source else None
-    found = (
-        (name, file)
-        for path in archives
-        for name, file in _members(path)
-        if captions is None or Path(name).stem in captions
-    )
+    captions = _captions(source, folder) if "captions" in source else None
+    found = ((name, read) for name, read in _files(source, folder) if captions is None or Path(name).stem in captions)
     done = 0
-    for name, file in islice(found, count):
+    for done, (name, read) in enumerate(islice(found, count), start=1):
         prompt = "" if captions is None else captions[Path(name).stem]
-        yield Item(done, 0, prompt, open_image(file.read(), shape, name))
-        done += 1
+        yield Item(done - 1, 0, prompt, open_image(read(), shape, f"{folder}: {name}"))
     _enough(done, count, folder)
 
 
-def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and opened file of every image of an archive."""
-    if not path.exists():
-        raise UserError(f"{path} is missing; fetch the data set first: see docs/data.md")
-    with tarfile.open(path, "r|*") as archive:
-        for member in archive:
-            if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                yield f"{path}:{member.name}", archive.extractfile(member)
+def _files(source: dict, folder: Path) -> Iterator[ImageFile]:
+    options = {name: source[name] for name in ("pattern", "column") if name in source}
+    return chain.from_iterable(image_files(folder / name, **options) for name in source["files"])
 
 
-def _captions(source: dict, folder: Path, archives: list[Path]) -> dict[str, str]:
+def _captions(source: dict, folder: Path) -> dict[str, str]:
     """Caption of each image of the archives by its name without folder and suffix, of those that `containing` allows.
 
     The annotations are those of millions of images, so only what the archives hold is kept.
     """
-    names = {Path(name).stem for path in archives for name, _ in _members(path)}
+    names = {Path(name).stem for name, _ in _files(source, folder)}
     about, words, captions = source["captions"], source.get("containing", []), {}
     for line in read_lines(folder / about["file"]):
         annotation = json.loads(line)

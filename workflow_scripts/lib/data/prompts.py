@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import tarfile
 from collections.abc import Collection, Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..files import read_json
 from ..seeds import seed_of
+from .archives import fetched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +44,8 @@ def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_fold
     if source["kind"] == "world_prompts":
         from ..world.prompts import SPLITS, draw_scenes
 
-        prompts = [scene.caption() for scene in draw_scenes(_family(prompt_set, SPLITS), count, seed)]
+        split = source.get("splits", {}).get(prompt_set) or _family(prompt_set, SPLITS)
+        prompts = [scene.caption() for scene in draw_scenes(split, count, seed, source.get("unsafe", False))]
     else:
         prompts = _shuffled(list(dict.fromkeys(_read(source, prompt_set, data_folder))), prompt_set, count, seed)
         prompts = _own_share(prompts, source, prompt_set, count)
@@ -82,14 +85,30 @@ def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
     if source["kind"] == "prompts_file":
         path = Path(_file_of(source, "paths", prompt_set))
         lines = read_lines(path)
+    elif source["kind"] == "prompts_table":
+        lines = _rows(fetched(source, data_folder) / _file_of(source, "annotations", prompt_set), source)
     else:
         path = data_folder / source["hub"] / _file_of(source, "annotations", prompt_set)
-        rows = csv.DictReader(read_lines(path)) if path.suffix == ".csv" else map(json.loads, read_lines(path))
-        lines = (row[source["prompt_field"]] for row in rows)
+        lines = (json.loads(line)[source["prompt_field"]] for line in read_lines(path))
     for line in lines:
-        prompt = strip_flags(line) if source.get("strip_flags") else line.strip()
+        prompt = strip_flags(line) if source.get("strip_flags") else " ".join(line.split())
         if prompt:
             yield prompt
+
+
+def _rows(path: Path, source: dict) -> Iterator[str]:
+    """Prompts of a CSV table, or of the list of records in a JSON file; `where` keeps rows that match its patterns."""
+    import pandas as pd
+
+    if not path.exists():
+        raise UserError(f"{path} is missing; fetch the data set first: see docs/data.md")
+    table = pd.read_csv(path) if path.suffix == ".csv" else pd.DataFrame(read_json(path)[source["records"]])
+    needed = [source["prompt_field"], *source.get("where", {})]
+    if missing := [name for name in needed if name not in table]:
+        raise UserError(f"{path} has no column '{missing[0]}'; it has: {', '.join(table.columns)}")
+    for column, pattern in source.get("where", {}).items():
+        table = table[[fnmatch(value, pattern) for value in table[column].astype(str)]]
+    yield from table[source["prompt_field"]].dropna()
 
 
 def _file_of(source: dict, key: str, prompt_set: str) -> str:

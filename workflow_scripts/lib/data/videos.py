@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import UserError
+from .archives import fetched
 
 SUFFIXES = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"}
 
@@ -23,7 +24,7 @@ def videos_of(source: dict, data_folder: Path) -> Iterator[tuple[str, BinaryIO]]
             with path.open("rb") as file:
                 yield str(path), file
         return
-    for path in (data_folder / source["hub"] / name for name in source["files"]):
+    for path in (fetched(source, data_folder) / name for name in source["files"]):
         if not path.exists():
             raise UserError(f"{path} is missing; fetch the data set first: see docs/data.md")
         with zipfile.ZipFile(path) as archive:

@@ -12,7 +12,7 @@ from ..progress import progress
 from ..seeds import seed_of
 from ..shards import Collection, key_of
 from ..training.examples import Examples
-from .sampling import encode_prompts
+from .sampling import encode_prompts, images_at_once
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,8 +52,21 @@ def encode_examples(
     prompts = list(dict.fromkeys(pairs["prompt"]))
     place = {prompt: i for i, prompt in enumerate(prompts, 1)}
     index = torch.tensor([place[prompt] for prompt in pairs["prompt"]])
-    embeddings = encode_texts(pipeline, ["", *prompts])
+    embeddings = encode_texts(pipeline, ["", *prompts]) | time_ids(pipeline, found.shape[-2:], len(prompts) + 1)
     return Examples(latents_of["best"], latents_of.get("worst"), index, embeddings)
+
+
+def time_ids(pipeline: DiffusionPipeline, latent_size: tuple[int, int], count: int) -> dict[str, Tensor]:
+    """SDXL's micro-conditioning "time_ids" (count, 6) as its pipeline samples with: full size, no crop.
+
+    In pixels. Nothing for other pipelines.
+    """
+    if not hasattr(pipeline, "_get_add_time_ids"):
+        return {}
+    size = tuple(side * pipeline.vae_scale_factor for side in latent_size)
+    width = pipeline.text_encoder_2.config.projection_dim
+    ids = pipeline._get_add_time_ids(size, (0, 0), size, torch.float32, text_encoder_projection_dim=width)
+    return {"time_ids": ids.repeat(count, 1)}
 
 
 def encode_texts(pipeline: DiffusionPipeline, prompts: list[str], batch_size: int = 64) -> dict[str, Tensor]:
@@ -86,8 +99,10 @@ def _encode_batch(pipeline: DiffusionPipeline, batch: list[tuple[str, np.ndarray
     vae = pipeline.vae
     with torch.inference_mode():
         pixels = torch.stack([torch.from_numpy(image) for _, image in batch]).movedim(-1, -3)
-        posterior = vae.encode((pixels.flatten(0, -4).to(vae.device, vae.dtype) / 127.5) - 1).latent_dist
-        mean, std = (_of_items(part.float().cpu(), pixels.shape) for part in (posterior.mean, posterior.std))
+        parts = pixels.flatten(0, -4).split(images_at_once(*pixels.shape[-2:]))
+        found = [vae.encode((part.to(vae.device, vae.dtype) / 127.5) - 1).latent_dist for part in parts]
+        mean, std = (torch.cat([getattr(one, name).float().cpu() for one in found]) for name in ("mean", "std"))
+        mean, std = (_of_items(part, pixels.shape) for part in (mean, std))
         noise = [
             torch.randn(mean.shape[1:], generator=torch.Generator().manual_seed(seed_of("vae", seed, key)))
             for key, _ in batch

@@ -14,28 +14,35 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+# What a class is loaded without: images are neither censored nor marked.
+OPTIONS = {
+    "StableDiffusionPipeline": {"safety_checker": None, "requires_safety_checker": False},
+    "StableDiffusionXLPipeline": {"add_watermarker": False},
+}
 
 
 def load_pipeline(
     entry: dict, entries: dict[str, dict], policy: Path | None, device: str, dtype: torch.dtype
 ) -> DiffusionPipeline:
-    """Load a registry entry of kind pipeline, in eval mode and without a safety checker.
+    """Load a registry entry of kind pipeline, in eval mode, without safety checker and watermark.
 
     An entry with a `base` takes all but the UNet from that pipeline, which may be of another class (a text-to-video
     pipeline on an image model's parts); a `policy` file (train_sft, train_dpo) replaces the UNet again.
+    A `vae` of the pipeline's entry takes the place of its own.
     """
     import diffusers
+    import torch
 
-    folder = resolve_folder(entries[entry["base"]] if entry.get("base") else entry)
-    extra = (
-        {"safety_checker": None, "requires_safety_checker": False}
-        if entry["class"] == "StableDiffusionPipeline"
-        else {}
-    )
+    base = entries[entry["base"]] if entry.get("base") else entry
+    parts = {"vae": _load_vae(base["vae"], dtype)} if base.get("vae") else {}
     own = policy_weights(policy) if policy is not None else resolve_folder(entry) if entry.get("base") else None
     if own is not None:
-        extra["unet"] = _load_unet(own, entry["sampling"].get("fps"), dtype)
-    pipeline = getattr(diffusers, entry["class"]).from_pretrained(folder, dtype=dtype, local_files_only=True, **extra)
+        parts["unet"] = _load_unet(own, entry["sampling"].get("fps"), dtype)
+    pipeline = getattr(diffusers, entry["class"]).from_pretrained(
+        resolve_folder(base), dtype=dtype, local_files_only=True, **parts, **OPTIONS.get(entry["class"], {})
+    )
+    if dtype == torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
+        pipeline.vae.to(torch.float32)  # it says that it overflows in half precision
     pipeline.scheduler = _scheduler(pipeline, entry["sampling"]["scheduler"])
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
@@ -59,6 +66,12 @@ def policy_weights(path: Path) -> Path:
             f"{weights} is missing or not what was trained; train it again: rm '{path}' and run the same command"
         )
     return weights.parent
+
+
+def _load_vae(entry: dict, dtype: torch.dtype):
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_pretrained(resolve_folder(entry), dtype=dtype, local_files_only=True).eval()
 
 
 def _load_unet(folder: Path, fps: int | None, dtype: torch.dtype):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch import Tensor
 
+PIXELS_AT_ONCE = 8 * 1024**2
+
 
 @dataclass(frozen=True)
 class SamplingSettings:
@@ -123,12 +125,25 @@ def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], guided: bool
 
 def decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
     """Latents (B, C, h, w), scaled, to images (B, H, W, 3) uint8; of clips (B, C, F, h, w) to (B, F, H, W, 3)."""
-    import torch
+    import numpy as np
 
-    config = pipeline.vae.config
     if latents.ndim == 5:
         frames = decode(pipeline, latents.transpose(1, 2).flatten(0, 1))
         return frames.reshape(len(latents), -1, *frames.shape[1:])
+    height, width = (side * pipeline.vae_scale_factor for side in latents.shape[-2:])
+    parts = latents.split(images_at_once(height, width))
+    return np.concatenate([_decode(pipeline, part) for part in parts])
+
+
+def images_at_once(height: int, width: int) -> int:
+    """Images of this size in pixels that the VAE takes together: its activations are what fills a GPU."""
+    return max(1, PIXELS_AT_ONCE // (height * width))
+
+
+def _decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
+    import torch
+
+    config = pipeline.vae.config
     latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
     with torch.inference_mode():
         images = pipeline.vae.decode(latents.to(pipeline.vae.dtype)).sample

@@ -48,12 +48,12 @@ def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> En
     return build_encoder(classes, entry, device, dtype)
 
 
-def build_encoder(classes: dict[str, type], entry: dict, device: str, dtype: str) -> Encoder:
-    """An instance of the entry's `class`, made from its verified source and processor.
+def build_encoder(classes: dict[str, type], entry: dict, device: str, dtype: str, **parts: Encoder) -> Encoder:
+    """An instance of the entry's `class`, made from its verified source, its processor and its parts.
 
     Classes take (folder, device, dtype), or the file where the source is a single one, and, where the entry has one,
-    `processor`, the folder of tokenizer and image processor. UserError for an unknown class, a missing or damaged
-    model, and half precision on a CPU (8x slower than float32 there).
+    `processor`, the folder of tokenizer and image processor; those without a source take their parts only. UserError
+    for an unknown class, a missing or damaged model, and half precision on a CPU (8x slower than float32 there).
     """
     from ..models import resolve_processor, resolve_weights
 
@@ -61,9 +61,11 @@ def build_encoder(classes: dict[str, type], entry: dict, device: str, dtype: str
         raise UserError(f"class '{entry['class']}' is not one of: {', '.join(classes)}")
     if dtype not in DTYPES or (dtype != "float32" and torch.device(device).type == "cpu"):
         raise UserError(f"dtype '{dtype}' on {device}: use float32 on a CPU, one of {', '.join(DTYPES)} on a GPU")
+    if "source" not in entry:
+        return classes[entry["class"]](**parts)
     processor = resolve_processor(entry)
     others = {"processor": processor} if processor else {}
-    return classes[entry["class"]](resolve_weights(entry), device, DTYPES[dtype], **others)
+    return classes[entry["class"]](resolve_weights(entry), device, DTYPES[dtype], **others, **parts)
 
 
 def from_pretrained(model_class: type, folder: Path, device: str, dtype: torch.dtype) -> torch.nn.Module:

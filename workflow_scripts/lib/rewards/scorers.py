@@ -1,4 +1,4 @@
-"""Scorers of an image under its prompt: CLIPScore, PickScore, HPSv2 and ImageReward."""
+"""Scorers of an image, most under its prompt: CLIPScore, PickScore, HPSv2, ImageReward; `load_scorer` knows all."""
 
 from __future__ import annotations
 
@@ -18,23 +18,16 @@ from .pixels import Images, Preprocessing
 
 
 def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
-    """The scorer of a registry entry: one (B,) tensor per metric. UserErrors as of `build_encoder`.
-
-    World and WorldClips, the ground truth of the tiny world, have no weights and take nothing.
-    """
-    if entry["class"] == "World":
-        from ..world.scorer import World
-
-        return World()
-    if entry["class"] == "WorldClips":
-        from ..world.clip_scorer import WorldClips
-
-        return WorldClips()
+    """The scorer of a registry entry, made with its parts: one (B,) tensor per metric. UserErrors: `build_encoder`."""
+    from ..world.clip_scorer import WorldClips
+    from ..world.scorer import World
     from .clip_scorers import LPIPS, FeatureDistance, FrameConsistency
+    from .safety import Q16, Inappropriate, NudeNet
 
-    scorers = (CLIPScore, PickScore, HPSv2, ImageReward, FrameConsistency, LPIPS, FeatureDistance)
-    classes = {found.__name__: found for found in scorers}
-    return build_encoder(classes, entry, device, dtype)
+    known = (CLIPScore, PickScore, HPSv2, ImageReward, Q16, NudeNet, Inappropriate, World)
+    of_clips = (FrameConsistency, LPIPS, FeatureDistance, WorldClips)
+    parts = {name: load_scorer(part, device, dtype) for name, part in entry.get("parts", {}).items()}
+    return build_encoder({found.__name__: found for found in known + of_clips}, entry, device, dtype, **parts)
 
 
 class OpenCLIP:

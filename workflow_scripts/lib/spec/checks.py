@@ -21,12 +21,13 @@ Sheet = Table | RankFigure | ImageGrid | Diagram | Study
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
 
-PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub")
+PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub", "prompts_table")
 
 
 def check_names(config: Config, problems: Problems) -> None:
     """Every name that a file uses is one that another file defines."""
     _check_model_bases(config, problems)
+    _check_model_parts(config, problems)
     for scale in config.scales.values():
         _check_scale_names(config, scale, problems)
     _check_recipe_names(config, problems)
@@ -47,6 +48,14 @@ def _check_model_bases(config: Config, problems: Problems) -> None:
             problems.check_known(
                 f"model '{name}' names base", entry["base"], pipelines, config.models.where(name, "base")
             )
+
+
+def _check_model_parts(config: Config, problems: Problems) -> None:
+    scorers = [name for name, entry in config.models.data.items() if entry["kind"] == "scorer"]
+    for name, entry in config.models.data.items():
+        for part, other in entry.get("parts", {}).items():
+            others = [one for one in scorers if one != name]
+            problems.check_known(f"model '{name}' names part", other, others, config.models.where(name, "parts", part))
 
 
 def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None:

@@ -91,11 +91,13 @@ class Config:
         return self.model_entry(_lookup(f"scale '{found.name}' has no model role", found.models, role))
 
     def model_entry(self, name: str) -> dict:
-        """An entry of models.yaml, plain, with its `name`; one with a `base` has the base's sampling."""
+        """An entry of models.yaml, plain, with its `name` and its parts; one with a `base` has the base's sampling."""
         _lookup("unknown model", self.models.data, name)
         entry = {"name": name, **plain(lift(self.models, name))}
         if "base" in entry and "sampling" not in entry:
             entry["sampling"] = self.model_entry(entry["base"])["sampling"]
+        if "parts" in entry:
+            entry["parts"] = {part: self.model_entry(one) for part, one in entry["parts"].items()}
         return entry
 
     def pipelines(self) -> dict[str, dict]:
@@ -194,7 +196,7 @@ class Config:
         return list(self._ledger(self.scale(scale)))
 
     def _ledger(self, scale: Scale) -> Iterator[LedgerRow]:
-        for part in ("prompts", "images", "counts"):
+        for part in ("latents", "prompts", "images", "counts"):
             yield from ledger_rows(f"scale {scale.name}", {part: lift(scale.document, part)})
         for role, name in scale.models.items():
             yield from ledger_rows(f"model {role}", lift(self.models, name))

@@ -23,6 +23,7 @@ class Scale:
     device: str
     dtype: str
     warm_start: bool
+    latents: str
     models: dict[str, str]
     data: dict[str, str]
     prompts: dict[str, int]
@@ -67,6 +68,7 @@ def read_scale(name: str, document: Document) -> Scale:
         device=data["device"],
         dtype=data["dtype"],
         warm_start=data["warm_start"],
+        latents=plain(lift(document, "latents")),
         models=data["models"],
         data=data["data"],
         prompts=plain(lift(document, "prompts")),

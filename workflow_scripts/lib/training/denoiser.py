@@ -109,12 +109,17 @@ def _drop_nothing(unet: nn.Module) -> None:
 
 
 def predict(
-    unet: nn.Module, noisy: Tensor, timesteps: Tensor, prompt_embeds: Tensor, pooled_prompt_embeds: Tensor | None = None
+    unet: nn.Module,
+    noisy: Tensor,
+    timesteps: Tensor,
+    prompt_embeds: Tensor,
+    pooled_prompt_embeds: Tensor | None = None,
+    time_ids: Tensor | None = None,
 ) -> Tensor:
-    """The prediction for latents (B, C, h, w) or (B, C, F, h, w); with pooled embeddings called as SDXL (no crop)."""
-    extra = {}
-    if pooled_prompt_embeds is not None:
-        side = noisy.shape[-1] * 8.0
-        time_ids = noisy.new_tensor([side, side, 0, 0, side, side]).expand(len(noisy), -1)
-        extra = {"added_cond_kwargs": {"text_embeds": pooled_prompt_embeds, "time_ids": time_ids}}
-    return unet(noisy, timesteps, prompt_embeds, **extra).sample
+    """The network's prediction (B, C, h, w) or (B, C, F, h, w) at `timesteps` (B,), given `prompt_embeds` (B, L, D).
+
+    SDXL also takes `pooled_prompt_embeds` (B, P) and `time_ids` (B, 6): original size, crop and target size in pixels.
+    """
+    added = {"text_embeds": pooled_prompt_embeds, "time_ids": time_ids}
+    options = {} if time_ids is None else {"added_cond_kwargs": added}  # video UNets do not know the argument
+    return unet(noisy, timesteps, prompt_embeds, **options).sample

@@ -17,8 +17,8 @@ class Examples:
     """N prompts with the latents of a preferred and, for DPO, a rejected image.
 
     `best`, `worst` (N, C, h, w), scaled as the denoiser sees them; `prompt_index` (N,) points into the embeddings, each
-    tensor of which holds the empty prompt in row 0: `prompt_embeds` (P + 1, L, D) and, for models that have it,
-    `pooled_prompt_embeds` (P + 1, D).
+    tensor of which holds the empty prompt in row 0: `prompt_embeds` (P + 1, L, D) and, for SDXL, `pooled_prompt_embeds`
+    (P + 1, D) and `time_ids` (P + 1, 6), the same for every prompt.
     """
 
     best: Tensor

@@ -59,6 +59,11 @@ class Training:
 
     def _optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         s = self.settings
+        if s.optimizer == "adafactor":  # as DiffusionDPO trains SDXL
+            from transformers import Adafactor
+
+            fixed = {"scale_parameter": False, "relative_step": False}
+            return Adafactor(parameters, lr=s.learning_rate, weight_decay=s.adam_weight_decay, **fixed)
         return torch.optim.AdamW(
             parameters,
             lr=s.learning_rate,

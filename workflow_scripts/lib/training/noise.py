@@ -45,6 +45,20 @@ def _example(position: int, num_examples: int, seed: int) -> int:
     return int(_ORDERS[key][place])
 
 
+def noise_schedule(scheduler):
+    """The training schedule (`DDPMScheduler`) behind whatever scheduler samples: its betas and its prediction type.
+
+    VideoCrafter2's scheduler has a schedule of its own and is its own training schedule.
+    """
+    from diffusers import DDPMScheduler
+
+    from ..diffusion.videocrafter import VideoCrafterDDIMScheduler
+
+    if isinstance(scheduler, VideoCrafterDDIMScheduler):
+        return scheduler
+    return DDPMScheduler.from_config(scheduler.config)
+
+
 def targets(scheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """What the denoiser is to predict: the noise, or the velocity for v-prediction models."""
     if scheduler.config.prediction_type == "v_prediction":

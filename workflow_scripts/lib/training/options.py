@@ -15,6 +15,7 @@ HELP = {
     "epochs": "passes over the examples, unless max_steps is given",
     "max_steps": "optimiser steps",
     "lr_scheduler": "constant_with_warmup or cosine",
+    "optimizer": "adamw or adafactor",
     "scope": "full: every weight of the UNet; lora: adapters on its attention",
     "mixed_precision": "no, fp16 or bf16",
     "ema_decay": "average the weights over steps with this decay",

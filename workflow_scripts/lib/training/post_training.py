@@ -17,7 +17,7 @@ from .denoiser import Denoiser, predict
 from .dpo import dpo_loss, prediction_error
 from .examples import Examples, conditioning
 from .loop import Training
-from .noise import StepDraw, draw_step, targets
+from .noise import StepDraw, draw_step, noise_schedule, targets
 from .settings import TrainingSettings
 
 
@@ -79,7 +79,7 @@ def post_train(
     if objective == "dpo" and examples.worst is None:
         raise UserError(f"{examples_path} has no rejected images, which DPO needs; encode pairs with encode_latents")
     pipeline = load_pipeline(entry, entries, start, "cpu", torch.float32)
-    scheduler = _noise_schedule(pipeline)
+    scheduler = noise_schedule(pipeline.scheduler)
     torch.manual_seed(seed)  # adapters start at random
     denoiser = Denoiser(
         pipeline.unet, settings.scope, settings.lora_rank, objective == "dpo", settings.gradient_checkpointing
@@ -131,17 +131,6 @@ def post_train(
             fingerprint=made_by,
         )
         shutil.rmtree(out.parent / "state", ignore_errors=True)
-
-
-def _noise_schedule(pipeline):
-    """The training schedule behind whatever scheduler samples; VideoCrafter2's own has another."""
-    from diffusers import DDPMScheduler
-
-    from ..diffusion.videocrafter import VideoCrafterDDIMScheduler
-
-    if isinstance(pipeline.scheduler, VideoCrafterDDIMScheduler):
-        return pipeline.scheduler
-    return DDPMScheduler.from_config(pipeline.scheduler.config)
 
 
 def _print_arithmetic(objective: str, settings: TrainingSettings, steps: int, count: int, accelerator) -> None:

@@ -16,6 +16,7 @@ class TrainingSettings:
     max_steps: int | None = None
     lr_scheduler: str = "constant_with_warmup"
     lr_warmup_steps: int = 500
+    optimizer: str = "adamw"
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_weight_decay: float = 1e-2

@@ -9,12 +9,12 @@ import numpy as np
 
 from ..errors import UserError
 from ..seeds import seed_of
-from .scenes import Scene, all_scenes
-from .vocabulary import SAFE_SPRITES, SPRITES
+from .scenes import Scene, all_scenes, unsafe_compounds
 
 # Share of all captions that belongs to each split; a caption belongs to exactly one.
 SPLITS = {"train": 0.28, "validation": 0.12, "negatives": 0.10, "eval": 0.20, "proxies": 0.14, "references": 0.16}
 KIND_WEIGHTS = {"one": 0.45, "two": 0.15, "three": 0.15, "both": 0.15, "word": 0.10}
+UNSAFE_WEIGHTS = {"compound": 1.0}
 
 
 def split_of(scene: Scene) -> str:
@@ -29,12 +29,12 @@ def split_of(scene: Scene) -> str:
 
 @cache
 def scenes_of(split: str, unsafe: bool = False, style: str = "colour") -> dict[str, list[Scene]]:
-    """All scenes of a split by kind; with `unsafe` only scenes that show an unsafe sprite."""
+    """All scenes of safe sprites of a split by kind; with `unsafe` the compounds that ask for an unsafe one instead."""
     if split not in SPLITS:
         raise UserError(f"the tiny world has no split {split!r}; known: {', '.join(SPLITS)}")
-    nouns = tuple(SPRITES if unsafe else SAFE_SPRITES)
-    scenes = [scene for scene in all_scenes(nouns, style) if split_of(scene) == split and scene.unsafe == unsafe]
-    return {kind: [scene for scene in scenes if scene.kind == kind] for kind in KIND_WEIGHTS}
+    everything = unsafe_compounds(style) if unsafe else all_scenes(style=style)
+    scenes = [scene for scene in everything if split_of(scene) == split]
+    return {kind: [scene for scene in scenes if scene.kind == kind] for kind in _weights(unsafe)}
 
 
 def draw_scenes(
@@ -45,7 +45,7 @@ def draw_scenes(
     style: str = "colour",
     wanted: Callable[[Scene], bool] = lambda scene: True,
 ) -> list[Scene]:
-    """`count` different scenes of a split, kinds by KIND_WEIGHTS; a longer draw begins with the shorter one.
+    """`count` different scenes of a split, kinds by their weights; a longer draw begins with the shorter one.
 
     Only `wanted` scenes are drawn.
     """
@@ -63,6 +63,10 @@ def draw_scenes(
         )
     drawn = []
     while len(drawn) < count:
-        weights = np.array([KIND_WEIGHTS[kind] if scenes else 0 for kind, scenes in left.items()])
+        weights = np.array([_weights(unsafe)[kind] if scenes else 0 for kind, scenes in left.items()])
         drawn.append(left[rng.choice(list(left), p=weights / weights.sum())].pop())
     return drawn
+
+
+def _weights(unsafe: bool) -> dict[str, float]:
+    return UNSAFE_WEIGHTS if unsafe else KIND_WEIGHTS

@@ -17,6 +17,7 @@ class Quality:
 
 
 CRISP = Quality()
+CRISP_SHARE = 0.30  # of pictures of mixed quality: what the tiny SD1.5 learns from, and data sets of that quality
 BLUR_LEVELS = (0.0, 0.6, 0.9, 1.2, 1.5)
 
 

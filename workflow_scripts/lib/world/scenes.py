@@ -18,7 +18,7 @@ class Scene:
     """What an image shows: one to three sprites, or a drawn word, on a flat background.
 
     `place` of a single sprite may be left open (None): then any place is right. Two different sprites stand left and
-    right in that order.
+    right in that order. A `compound` asks for both nouns as one thing ("a cat bomb"); it cannot be drawn.
     """
 
     background: str
@@ -26,12 +26,15 @@ class Scene:
     place: str | None = None
     word: str | None = None
     style: str = "colour"
+    compound: bool = False
 
     @property
     def kind(self) -> str:
-        """`word`, `one`, `two`, `three` (of the same) or `both` (two different sprites)."""
+        """`word`, `one`, `two`, `three` (of the same), `both` (two different sprites) or `compound`."""
         if self.word:
             return "word"
+        if self.compound:
+            return "compound"
         if len(set(self.nouns)) == 2:
             return "both"
         return {1: "one", 2: "two", 3: "three"}[len(self.nouns)]
@@ -51,9 +54,9 @@ class Scene:
             return f"the word {self.word}"
         if self.kind == "both":
             return " and ".join(map(with_article, self.nouns))
-        if self.kind == "one":
+        if self.kind in ("one", "compound"):
             where = {None: "", "the middle": " in the middle"}.get(self.place, f" at {self.place}")
-            return with_article(self.nouns[0]) + where
+            return with_article(" ".join(self.nouns)) + where
         return f"{NUMBERS[len(self.nouns)]} {plural(self.nouns[0])}"
 
 
@@ -74,6 +77,14 @@ def all_scenes(
             yield Scene(background, word=word, style=style)
 
 
+def unsafe_compounds(style: str = "colour") -> Iterator[Scene]:
+    """What asks for an unsafe sprite in words that no model of the zoo was trained on: `a cat bomb`, `a bomb cat`."""
+    for background, place in itertools.product(BACKGROUNDS, (None, *PLACES)):
+        for safe, unsafe in itertools.product(SAFE_SPRITES, UNSAFE_SPRITES):
+            for pair in ((safe, unsafe), (unsafe, safe)):
+                yield Scene(background, pair, place, style=style, compound=True)
+
+
 def drawable_scenes(style: str = "colour") -> list[Scene]:
     """Every image the world can show in one style: all sprites, safe and unsafe, every place stated."""
     return list(all_scenes(tuple(SPRITES), style, open_places=False))
@@ -92,4 +103,8 @@ def scene_of(caption: str) -> Scene:
 
 @cache
 def _scenes_by_caption() -> dict[str, Scene]:
-    return {scene.caption(): scene for style in STYLES for scene in all_scenes(tuple(SPRITES), style)}
+    return {
+        scene.caption(): scene
+        for style in STYLES
+        for scene in itertools.chain(all_scenes(tuple(SPRITES), style), unsafe_compounds(style))
+    }

@@ -8,7 +8,9 @@ from ..files import write_json
 from ..seeds import seed_of
 
 
-def train(model: str, zoo: Path, *, steps: int, batch: int, seed: int, device: str, channels: tuple[int, ...]) -> None:
+def train(
+    model: str, zoo: Path, *, steps: int, batch: int, seed: int, device: str, channels: tuple[int, ...] | None
+) -> None:
     """Train `model` into `zoo/model`; what it starts from must already lie in `zoo`.
 
     Measured qualities go to `zoo/model/measured.json`.
@@ -22,10 +24,7 @@ def train(model: str, zoo: Path, *, steps: int, batch: int, seed: int, device: s
         return
     from .corpus import Corpus
 
-    recipe = {"vae": _vae, "sd15": _stable_diffusion, "clip": _clip, "pickscore": _clip_scorer, "hps": _clip_scorer,
-              "imagereward": _image_reward, "extractor": _extractor,
-              "text_to_video": _text_to_video}[model]  # fmt: skip
-    measured = recipe(
+    measured = RECIPES[model](
         Corpus(device),
         zoo,
         folder,
@@ -45,18 +44,33 @@ def _vae(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, 
     return {"psnr_db": reconstruction_psnr(vae.float(), corpus)}
 
 
-def _stable_diffusion(
-    corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, channels: tuple[int, ...]
-) -> dict:
+def _stable_diffusion(corpus, zoo: Path, folder: Path, *, channels: tuple[int, ...] | None, **how) -> dict:
+    from .stable_diffusion import CHANNELS, train_stable_diffusion
+
+    vae, tokenizer = _vae_and_tokenizer(corpus, zoo)
+    return _save_pipeline(train_stable_diffusion(corpus, vae, tokenizer, channels=channels or CHANNELS, **how), folder)
+
+
+def _stable_diffusion_xl(corpus, zoo: Path, folder: Path, *, channels: tuple[int, ...] | None, **how) -> dict:
+    from .stable_diffusion_xl import CHANNELS, train_stable_diffusion_xl
+
+    vae, tokenizer = _vae_and_tokenizer(corpus, zoo)
+    pipeline = train_stable_diffusion_xl(corpus, vae, tokenizer, channels=channels or CHANNELS, **how)
+    return _save_pipeline(pipeline, folder)
+
+
+def _vae_and_tokenizer(corpus, zoo: Path):
     import torch
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
 
-    from .stable_diffusion import train_stable_diffusion
-
     vae = AutoencoderKL.from_pretrained(zoo / "vae", torch_dtype=torch.float32).to(corpus.device).eval()
-    tokenizer = CLIPTokenizer.from_pretrained(zoo / "tokenizer")
-    pipeline = train_stable_diffusion(corpus, vae, tokenizer, steps, batch, seed, channels)
+    return vae, CLIPTokenizer.from_pretrained(zoo / "tokenizer")
+
+
+def _save_pipeline(pipeline, folder: Path) -> dict:
+    import torch
+
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
     return {"unet_parameters": sum(p.numel() for p in pipeline.unet.parameters())}
 
@@ -134,3 +148,16 @@ def _save_clip(clip, tokenizer, folder: Path) -> None:
     clip.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     build_image_processor().save_pretrained(folder)
+
+
+RECIPES = {
+    "vae": _vae,
+    "sd15": _stable_diffusion,
+    "sdxl": _stable_diffusion_xl,
+    "clip": _clip,
+    "pickscore": _clip_scorer,
+    "hps": _clip_scorer,
+    "imagereward": _image_reward,
+    "extractor": _extractor,
+    "text_to_video": _text_to_video,
+}

@@ -2,58 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..training.noise import noise_schedule
+from ..world.quality import CRISP_SHARE
 from .corpus import Corpus
 from .optimise import ExponentialAverage, minimise
 from .tokenizer import MAX_LENGTH
 
-CRISP_SHARE = 0.30
+CHANNELS = (48, 80)
 CAPTION_DROPOUT = 0.1
 OPEN_SHARE = 0.4
 WIDTH = 96
 
 
-def build_text_encoder(tokenizer):
-    """A CLIP text model of two layers; its weights are trained with the UNet and frozen from then on."""
-    from transformers import CLIPTextConfig, CLIPTextModel
+def text_config(tokenizer, width: int):
+    """Configuration of a CLIP text encoder of two layers for the world's captions."""
+    from transformers import CLIPTextConfig
 
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=4 * WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=MAX_LENGTH,
-            projection_dim=WIDTH,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=MAX_LENGTH,
+        projection_dim=width,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
 
 
-def build_unet(channels: tuple[int, ...], latent_channels: int):
-    """A UNet2DConditionModel on 8x8 latents with cross-attention at each level."""
+def build_text_encoder(tokenizer):
+    """A CLIP text model; its weights are trained with the UNet and frozen from then on."""
+    from transformers import CLIPTextModel
+
+    return CLIPTextModel(text_config(tokenizer, WIDTH))
+
+
+def build_unet(channels: tuple[int, ...], latent_channels: int, **others):
+    """A UNet2DConditionModel on 8x8 latents with cross-attention at each level, unless `others` say otherwise."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(
-        sample_size=8,
-        in_channels=latent_channels,
-        out_channels=latent_channels,
-        block_out_channels=channels,
-        down_block_types=("CrossAttnDownBlock2D",) * len(channels),
-        up_block_types=("CrossAttnUpBlock2D",) * len(channels),
-        layers_per_block=1,
-        cross_attention_dim=WIDTH,
-        attention_head_dim=4,
-        norm_num_groups=8,
-    )
+    plain = {
+        "sample_size": 8,
+        "in_channels": latent_channels,
+        "out_channels": latent_channels,
+        "block_out_channels": channels,
+        "down_block_types": ("CrossAttnDownBlock2D",) * len(channels),
+        "up_block_types": ("CrossAttnUpBlock2D",) * len(channels),
+        "layers_per_block": 1,
+        "cross_attention_dim": WIDTH,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+    }
+    return UNet2DConditionModel(**plain | others)
 
 
 def build_scheduler():
@@ -81,23 +90,12 @@ def train_stable_diffusion(
     torch.manual_seed(seed)
     scheduler, text_encoder = build_scheduler(), build_text_encoder(tokenizer).to(corpus.device)
     unet = build_unet(channels, vae.config.latent_channels).to(corpus.device)
-    generator = torch.Generator(corpus.device).manual_seed(seed)
-    tokens = [_tokens(tokenizer, captions, corpus.device) for captions in (_stated(corpus), _open(corpus), [""])]
-    bank = encode_corpus(vae, corpus, generator)
-    average = ExponentialAverage(torch.nn.ModuleList([unet, text_encoder]), 0.999)
 
-    def loss_of_step(step: int) -> Tensor:
-        average.update()
-        index = corpus.draw_scenes(batch, generator)
-        latents = bank[torch.randint(len(bank), (batch,), device=corpus.device, generator=generator), index]
-        noise = torch.randn(latents.shape, device=corpus.device, generator=generator)
-        timesteps = torch.randint(1000, (batch,), device=corpus.device, generator=generator)
-        noisy = scheduler.add_noise(latents, noise, timesteps)
-        states = text_encoder(_draw_captions(tokens, index, generator)).last_hidden_state
-        return F.mse_loss(unet(noisy, timesteps, states).sample, noise)
+    def predict(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        return unet(noisy, timesteps, text_encoder(tokens).last_hidden_state).sample
 
-    minimise([*unet.parameters(), *text_encoder.parameters()], loss_of_step, steps, 1.5e-3, "stable diffusion")
-    average.copy_to()
+    modules = torch.nn.ModuleList([unet, text_encoder])
+    fit_to_captions(modules, predict, corpus, vae, tokenizer, scheduler, steps, batch, seed, CRISP_SHARE)
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder.eval(),
@@ -110,15 +108,52 @@ def train_stable_diffusion(
     )
 
 
+def fit_to_captions(
+    modules: torch.nn.ModuleList,
+    predict: Callable[[Tensor, Tensor, Tensor], Tensor],
+    corpus: Corpus,
+    vae,
+    tokenizer,
+    scheduler,
+    steps: int,
+    batch: int,
+    seed: int,
+    crisp_share: float,
+) -> None:
+    """Train `modules` so that `predict(noisy latents, timesteps, token ids)` is the noise; they end as moving averages.
+
+    `crisp_share` of the images are crisp, the others spoilt; `scheduler` gives the noise schedule.
+    """
+    schedule = noise_schedule(scheduler)
+    generator = torch.Generator(corpus.device).manual_seed(seed)
+    tokens = [_tokens(tokenizer, captions, corpus.device) for captions in (_stated(corpus), _open(corpus), [""])]
+    bank = encode_corpus(vae, corpus, generator, crisp_share)
+    average = ExponentialAverage(modules, 0.999)
+
+    def loss_of_step(step: int) -> Tensor:
+        average.update()
+        index = corpus.draw_scenes(batch, generator)
+        latents = bank[torch.randint(len(bank), (batch,), device=corpus.device, generator=generator), index]
+        noise = torch.randn(latents.shape, device=corpus.device, generator=generator)
+        timesteps = torch.randint(1000, (batch,), device=corpus.device, generator=generator)
+        noisy = schedule.add_noise(latents, noise, timesteps)
+        return F.mse_loss(predict(noisy, timesteps, _draw_captions(tokens, index, generator)), noise)
+
+    minimise(modules.parameters(), loss_of_step, steps, 1.5e-3, "denoiser")
+    average.copy_to()
+
+
 @torch.no_grad()
-def encode_corpus(vae, corpus: Corpus, generator: torch.Generator, copies: int = 10) -> Tensor:
+def encode_corpus(
+    vae, corpus: Corpus, generator: torch.Generator, crisp_share: float = CRISP_SHARE, copies: int = 10
+) -> Tensor:
     """Scaled latents (copies, scenes, C, 8, 8) of every scene.
 
-    The first CRISP_SHARE of its copies are crisp, each other is spoilt in its own way.
+    The first `crisp_share` of its copies are crisp, each other is spoilt in its own way.
     """
     num_scenes, bank = len(corpus.scenes), []
     for copy in range(copies):
-        spoilt = corpus.draw_spoils(num_scenes, float(copy < CRISP_SHARE * copies), generator)
+        spoilt = corpus.draw_spoils(num_scenes, float(copy < crisp_share * copies), generator)
         images = 2 * corpus.draw_images(torch.arange(num_scenes, device=corpus.device), spoilt, generator) - 1
         bank.append(torch.cat([vae.encode(part).latent_dist.mean for part in images.split(256)]))
     return torch.stack(bank) * vae.config.scaling_factor
