@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..world.quality import CRISP_SHARE
 from .clips import draw_clips, draw_motion
 from .corpus import Corpus
 from .optimise import ExponentialAverage, minimise
-from .stable_diffusion import CRISP_SHARE, _draw_captions, _open, _stated, _tokens
+from .stable_diffusion import caption_tokens, draw_captions
 
 NUM_FRAMES = 3
 HEAD_WIDTH = 8
@@ -59,9 +60,7 @@ def train_text_to_video(corpus: Corpus, pipeline, steps: int, batch: int, seed: 
     torch.manual_seed(seed)
     scheduler, unet = pipeline.scheduler, build_unet(pipeline.unet).to(corpus.device).eval()  # without dropout
     generator = torch.Generator(corpus.device).manual_seed(seed)
-    tokens = [
-        _tokens(pipeline.tokenizer, captions, corpus.device) for captions in (_stated(corpus), _open(corpus), [""])
-    ]
+    tokens = caption_tokens(pipeline.tokenizer, corpus)
     average = ExponentialAverage(unet, 0.999)
 
     def loss_of_step(step: int) -> Tensor:
@@ -69,7 +68,7 @@ def train_text_to_video(corpus: Corpus, pipeline, steps: int, batch: int, seed: 
         index = corpus.draw_scenes(batch, generator)
         with torch.no_grad():
             latents = encode_clips(pipeline.vae, _draw(corpus, index, generator))
-            states = pipeline.text_encoder(_draw_captions(tokens, index, generator)).last_hidden_state
+            states = pipeline.text_encoder(draw_captions(tokens, index, generator)).last_hidden_state
         noise = torch.randn(latents.shape, device=corpus.device, generator=generator)
         timesteps = torch.randint(1000, (batch,), device=corpus.device, generator=generator)
         noisy = scheduler.add_noise(latents, noise, timesteps)
