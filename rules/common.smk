@@ -31,9 +31,10 @@ if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has
 
 
 def prompts_per_part(scale, policy, prompt_set):
-    """Whole prompts of one sampling job."""
+    """Whole prompts of one sampling job; a clip counts as its frames."""
     counts = CONFIG.scale(scale).counts
-    images = counts["images_per_shard"] * counts["shards_per_job"]
+    frames = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"].get("num_frames", 1)
+    images = counts["images_per_shard"] * counts["shards_per_job"] // frames
     return max(1, images // CONFIG.samples_per_prompt(policy, prompt_set, scale))
 
 
@@ -64,9 +65,10 @@ def scores_of(scale, scorer, collection):
 
 
 def imported(scale, role, policy):
-    """Collection of a data role's images, cropped and resized as the images of the policy's model."""
+    """Collection of a data role's images or clips, cropped and resized as those of the policy's model."""
     sampling = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"]
-    return f"images/{role}.{sampling['height']}x{sampling['width']}"
+    sizes = [sampling[name] for name in ("num_frames", "height", "width") if sampling.get(name)]
+    return f"images/{role}.{'x'.join(map(str, sizes))}"
 
 
 def registry_name(role, scale):
@@ -137,7 +139,22 @@ def files_of(sheet):
     if sheet in CONFIG.tables | CONFIG.architectures:
         written = [f"results/{SCALE}tables/{sheet}.{suffix}" for suffix in ("csv", "md", "tex")]
         return written + (validities_of(sheet) if sheet in CONFIG.tables else [])
-    return [f"results/{SCALE}figures/{sheet}.{suffix}" for suffix in ("pdf", "png")]
+    suffixes = ("pdf", "png", "gif") if sheet in grids_of_clips() else ("pdf", "png")
+    return [f"results/{SCALE}figures/{sheet}.{suffix}" for suffix in suffixes]
+
+
+def grids_of_clips():
+    """Figures whose policies make clips at the chosen scale."""
+    shown = {
+        name: [row.policy for block in grid.blocks for row in CONFIG.columns_shown(block, SCALE)]
+        for name, grid in CONFIG.figures_of(ImageGrid).items()
+    }
+    return [name for name, policies in shown.items() if policies and all(map(makes_clips, policies))]
+
+
+def makes_clips(policy):
+    """Whether the model behind a policy makes clips."""
+    return "num_frames" in CONFIG.model(CONFIG.base_model(policy, SCALE), SCALE)["sampling"]
 
 
 def validities():

@@ -43,10 +43,21 @@ rule encode_images:
         "python -m workflow_scripts.encode_images {params.options:q} --images {input} --out {output} > {log} 2>&1"
 
 
+def references_of_scorer(wildcards):
+    """Clips that a scorer compares with, shaped as those it scores; most scorers compare with none."""
+    metrics = CONFIG.scale(wildcards.scale).metrics.values()
+    roles = {about["reference"] for about in metrics if about["role"] == wildcards.scorer and "reference" in about}
+    policy = wildcards.collection.split("/")[1]
+    return [
+        path for role in sorted(roles) for path in images_of(wildcards.scale, imported(wildcards.scale, role, policy))
+    ]
+
+
 rule score_images:
     """Scores of one part under its prompts: CLIPScore, PickScore, HPS, ImageReward, the tiny world's ground truth."""
     input:
-        "results/{scale}{collection}/part{part}.json",
+        images="results/{scale}{collection}/part{part}.json",
+        references=references_of_scorer,
     output:
         "results/{scale}scores/{scorer}/{collection}/part{part}.parquet",
     log:
@@ -59,7 +70,9 @@ rule score_images:
         **resources_of("score_images"),
     params:
         options=scorer_options,
+        references=lambda wildcards, input: options({"references": input.references or None}),
         source=identity_of_scorer,
         code=code_of("score_images"),
     shell:
-        "python -m workflow_scripts.score_images {params.options:q} --images {input} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.score_images {params.options:q} --images {input.images} {params.references:q} "
+        "--out {output} > {log} 2>&1"

@@ -78,7 +78,10 @@ def metric_options(wildcards, input):
             "kernel": [f"{name}={frechet_of(wildcards, about)}" for name, about in kernels.items()] or None,
             "selection_file": input.rewards or None,
             "resamples": counts["bootstrap_resamples"],
-            "minimum_images": counts["minimum_images_for_fid"],
+            "minimum_images": max(
+                [about.get("minimum_images", counts["minimum_images_for_fid"]) for about in distances.values()],
+                default=counts["minimum_images_for_fid"],
+            ),
             "seed": parse_policy(wildcards.policy).replicate,
         }
     )

@@ -8,7 +8,11 @@ localrules:
     plot_ranks,
     draw_pipeline,
     make_sheet,
+    animate_sheet,
     summarize_directions,
+
+
+FRAMES_PER_SECOND = 4  # at which clips of a figure run
 
 
 def metrics_files(scale, sheet, replicate=0):
@@ -237,6 +241,16 @@ rule make_sheet:
         code=code_of("make_sheet"),
     shell:
         "python -m workflow_scripts.make_sheet {params.options:q} --out {output} > {log} 2>&1"
+
+
+use rule make_sheet as animate_sheet with:
+    output:
+        "results/{scale}figures/{figure}.gif",
+    log:
+        "results/{scale}logs/animate_sheet/{figure}.log",
+    params:
+        options=lambda wildcards: grid_options(wildcards) + options({"fps": FRAMES_PER_SECOND}),
+        code=code_of("make_sheet"),
 
 
 rule summarize_directions:

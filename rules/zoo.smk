@@ -14,6 +14,7 @@ ZOO = {
     "hps": (["clip"], 400, 64),
     "imagereward": (["tokenizer"], 3500, 32),
     "extractor": ([], 700, 64),
+    "text_to_video": (["sd15"], 3000, 10),
 }
 
 

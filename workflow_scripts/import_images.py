@@ -1,4 +1,4 @@
-"""Bring a data set's images into shards: rendered, or read, cropped and resized to the generator's size."""
+"""Bring a data set's images or clips into shards: rendered, or read, cropped and resized to the generator's size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--dataset", required=True, help="name in config/data.yaml")
     options.add_argument("--count", type=int, required=True, help="number of images (or pairs)")
     options.add_argument(
-        "--shape", type=_shape, required=True, help="HEIGHTxWIDTH in pixels: those of the generator's images"
+        "--shape", type=_shape, required=True, help="[FRAMESx]HEIGHTxWIDTH: those of the generator's images or clips"
     )
     options.add_argument("--seed", type=int, default=0, help="of rendered scenes")
     options.add_argument("--out", type=Path, required=True, help="part file (.json)")
@@ -37,12 +37,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             writer.add(
                 ImageRecord(key_of(item.prompt_id, item.k), item.image, item.prompt_id, item.k, item.prompt, args.seed)
             )
-        write_part(args.out, [writer.commit()], made_of, dataset=args.dataset)
+        frames = {"frames": args.shape[0]} if len(args.shape) == 3 else {}
+        write_part(args.out, [writer.commit()], made_of, dataset=args.dataset, **frames)
 
 
-def _shape(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    return int(height), int(width)
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = tuple(map(int, text.split("x")))
+    if len(sizes) not in (2, 3) or min(sizes) < 1:
+        raise ValueError(text)
+    return sizes
 
 
 if __name__ == "__main__":

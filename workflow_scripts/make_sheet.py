@@ -14,12 +14,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments(argv)
 
     from workflow_scripts.lib.results.figures import save
-    from workflow_scripts.lib.results.sheets import draw_sheet
+    from workflow_scripts.lib.results.sheets import animate_sheet, draw_sheet
 
     blocks: dict[str, list] = {}
     for block, *column in args.column:
         blocks.setdefault(block, []).append(_read(*column))
-    save(draw_sheet(blocks, args.cell, args.blur), args.out)
+    if args.fps:
+        animate_sheet(blocks, args.out[0], args.fps, args.cell, args.blur)
+    else:
+        save(draw_sheet(blocks, args.cell, args.blur), args.out)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -35,6 +38,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument(
         "--blur", type=float, default=0, help="radius in pixels by which images are blurred (unsafe prompts)"
     )
+    options.add_argument("--fps", type=float, help="write a .gif in which clips run at this rate, instead of a picture")
     options.add_argument("--out", type=Path, nargs="+", required=True, help="files to write, .pdf or .png")
     args = options.parse_args(argv)
     if wrong := [" ".join(column) for column in args.column if len(column) < len(COLUMN) or not column[1].isdigit()]:

@@ -22,11 +22,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.spec import load_config
 
     config = load_config()
-    entry = config.pipeline(args.model) | {"sampling": {"scheduler": args.scheduler}}
-    settings = SamplingSettings(args.num_inference_steps, args.guidance_scale, args.height, args.width, args.eta)
+    entry = config.pipeline(args.model) | {"sampling": {"scheduler": args.scheduler, "fps": args.fps}}
+    size = (args.height, args.width)
+    settings = SamplingSettings(args.num_inference_steps, args.guidance_scale, *size, args.eta, args.num_frames)
     prompts = pd.read_parquet(args.prompts).iloc[args.first_prompt : args.first_prompt + args.num_prompts]
     requests = requests_for(prompts, args.samples_per_prompt, args.seed, args.stream)
-    per_shard = max(1, args.images_per_shard // args.samples_per_prompt) * args.samples_per_prompt
+    images = args.images_per_shard // (args.num_frames or 1)
+    per_shard = max(1, images // args.samples_per_prompt) * args.samples_per_prompt
     shards = [requests[start : start + per_shard] for start in range(0, len(requests), per_shard)]
     made_of = fingerprint(
         model=entry,
@@ -62,8 +64,10 @@ def _parser():
     add("--height", type=int, required=True, help="pixels")
     add("--width", type=int, required=True, help="pixels")
     add("--eta", type=float, default=0.0, help="DDIM's noise")
-    add("--batch-size", type=int, default=8, help="images drawn at once")
-    add("--images-per-shard", type=int, default=1000, help="a shard holds whole prompts")
+    add("--num-frames", type=int, help="frames of a clip, where the model makes clips")
+    add("--fps", type=int, help="frame rate that the model is conditioned on, where it is on any")
+    add("--batch-size", type=int, default=8, help="images drawn at once; a clip counts as its frames")
+    add("--images-per-shard", type=int, default=1000, help="a shard holds whole prompts; a clip counts as its frames")
     add("--device", default="cpu", help="cpu, cuda or cuda:N")
     add("--dtype", default="float32", help="float32, bfloat16 or float16; the last two on a GPU only")
     add("--out", type=Path, required=True, help="part file (.json)")

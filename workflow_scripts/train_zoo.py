@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workflow_scripts.lib.cli import run
 
-MODELS = ("tokenizer", "vae", "sd15", "sdxl", "clip", "pickscore", "hps", "imagereward", "extractor")
+MODELS = ("tokenizer", "vae", "sd15", "sdxl", "clip", "pickscore", "hps", "imagereward", "extractor", "text_to_video")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

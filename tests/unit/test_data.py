@@ -38,6 +38,19 @@ def source(tmp_path):
     return {"kind": "prompts_file", "paths": {"train": str(path), "negatives": str(path)}}
 
 
+def test_three_sets_of_one_csv_share_no_prompt_and_a_longer_draw_begins_with_a_shorter(tmp_path):
+    rows = "".join(f'{i},"prompt {i}, of\nsome lines"\n' for i in range(60))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "all.csv").write_text("uuid,prompt\n" + rows)
+    files = dict.fromkeys(("train", "eval", "negatives"), "all.csv")
+    source = {"name": "x", "kind": "prompts_table", "folder": "set", "annotations": files, "prompt_field": "prompt"}
+    drawn = {name: list(draw_prompts(source, f"{name}_video", 15, 0, tmp_path)["prompt"]) for name in files}
+    assert len({prompt for prompts in drawn.values() for prompt in prompts}) == 45
+    assert all("of some" in prompt for prompt in drawn["eval"])
+    for name in files:
+        assert list(draw_prompts(source, name, 10, 0, tmp_path)["prompt"]) == drawn[name][:10]
+
+
 def test_train_and_negatives_of_one_file_share_no_prompt(source, tmp_path):
     train = draw_prompts(source, "train", 20, 0, tmp_path)
     negatives = draw_prompts(source, "negatives", 10, 0, tmp_path)

@@ -247,11 +247,11 @@ def test_an_error_while_decoding_ahead_reaches_the_caller():
         yield SimpleNamespace(prompt=""), pictures(1)[0]
         raise UserError("damaged shard")
 
-    part = SimpleNamespace(images=broken, count=2)
+    part = SimpleNamespace(images=broken, count=2, frames=None)
     with pytest.raises(UserError, match="damaged shard"):
         encode_part(SimpleNamespace(encode=lambda images, prompts: {}), part, 1)
     with pytest.raises(UserError, match="no images"):
-        encode_part(None, SimpleNamespace(images=lambda: iter(()), count=0), 1)
+        encode_part(None, SimpleNamespace(images=lambda: iter(()), count=0, frames=None), 1)
 
 
 def test_constants_are_those_of_clip():

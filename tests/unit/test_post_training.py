@@ -19,14 +19,13 @@ from workflow_scripts.lib.training.settings import TrainingSettings
 SETTINGS = TrainingSettings(learning_rate=1e-3, batch_size=2, max_steps=6, lr_warmup_steps=3, checkpoint_seconds=0.0)
 
 
-def train(folder, entry, examples, objective="dpo", settings=SETTINGS, **others):
+def train(folder, entry, examples, objective="dpo", settings=SETTINGS, entries=None, **others):
     folder.mkdir(exist_ok=True)
     examples.save(folder / "examples.safetensors", "made of this")
     out = folder / "policy" / "policy.json"
     beta = 500.0 if objective == "dpo" else None
-    post_train(
-        objective, entry, {}, None, folder / "examples.safetensors", settings, 0, out, "code", beta=beta, **others
-    )
+    path = folder / "examples.safetensors"
+    post_train(objective, entry, entries or {}, None, path, settings, 0, out, "code", beta=beta, **others)
     return load_file(out.parent / "unet" / "diffusion_pytorch_model.safetensors"), json.loads(
         (out.parent / "history.json").read_text()
     )
@@ -50,8 +49,18 @@ LORA = {"scope": "lora", "lora_rank": 2}
 def test_a_broken_run_equals_an_unbroken_one(tmp_path, request, monkeypatch, model, objective, changes):
     names = {"sd15": ("pipeline_entry", "examples"), "sdxl": ("xl_entry", "xl_examples")}[model]
     pipeline_entry, examples = (request.getfixturevalue(name) for name in names)
-    settings = replace(SETTINGS, **changes)
-    weights, history = train(tmp_path / "whole", pipeline_entry, examples, objective, settings)
+    broken_equals_unbroken(tmp_path, monkeypatch, pipeline_entry, examples, objective, replace(SETTINGS, **changes))
+
+
+@pytest.mark.parametrize("changes", [{}, {"scope": "lora", "lora_rank": 2}], ids=["full", "lora"])
+def test_a_broken_run_on_clips_equals_an_unbroken_one(tmp_path, video_entries, video_examples, monkeypatch, changes):
+    settings = replace(SETTINGS, gradient_checkpointing=True, **changes)
+    entry = video_entries["video"]
+    broken_equals_unbroken(tmp_path, monkeypatch, entry, video_examples, "dpo", settings, entries=video_entries)
+
+
+def broken_equals_unbroken(tmp_path, monkeypatch, entry, examples, objective, settings, **others):
+    weights, history = train(tmp_path / "whole", entry, examples, objective, settings, **others)
 
     steps_taken = []
     original = loop.Training._step
@@ -64,8 +73,8 @@ def test_a_broken_run_equals_an_unbroken_one(tmp_path, request, monkeypatch, mod
 
     monkeypatch.setattr(loop.Training, "_step", dies_at_step_4)
     with pytest.raises(Killed):
-        train(tmp_path / "broken", pipeline_entry, examples, objective, settings)
-    continued, continued_history = train(tmp_path / "broken", pipeline_entry, examples, objective, settings)
+        train(tmp_path / "broken", entry, examples, objective, settings, **others)
+    continued, continued_history = train(tmp_path / "broken", entry, examples, objective, settings, **others)
 
     assert steps_taken == [0, 1, 2, 3, 4, 4, 5]
     assert continued_history == history
@@ -94,6 +103,26 @@ def test_dpo_learns_the_pairs(tmp_path, pipeline_entry, examples):
     assert history[0]["loss"] == pytest.approx(0.693147, abs=1e-4)  # policy = reference: ln 2
     late = history[-10:]
     assert sum(row["implicit_accuracy"] for row in late) / 10 > 0.8
+
+
+def test_dpo_learns_pairs_of_clips(tmp_path, video_entries, video_examples):
+    settings = replace(SETTINGS, learning_rate=3e-3, max_steps=25, batch_size=6, checkpoint_seconds=1e9)
+    _, history = train(tmp_path, video_entries["video"], video_examples, settings=settings, entries=video_entries)
+    assert history[0]["loss"] == pytest.approx(0.693147, abs=1e-4)  # no dropout: policy = reference: ln 2
+    assert sum(row["implicit_accuracy"] for row in history[-10:]) / 10 > 0.8
+
+
+def test_recomputed_activations_change_no_gradient_of_a_video_network(video_entries):
+    from diffusers import UNet3DConditionModel
+
+    gradients = []
+    for checkpointing in (False, True):
+        unet = UNet3DConditionModel.from_pretrained(video_entries["video"]["source"]["path"])
+        denoiser = Denoiser(unet, "full", None, needs_reference=False, gradient_checkpointing=checkpointing)
+        inputs = (torch.ones(1, 4, 2, 8, 8), torch.tensor([10]), torch.ones(1, 24, 96))
+        predict(denoiser.network, *inputs).square().mean().backward()
+        gradients.append({name: parameter.grad for name, parameter in denoiser.trained().items()})
+    assert all(torch.equal(gradients[0][name], gradients[1][name]) for name in gradients[0])
 
 
 def test_sft_lowers_the_error(tmp_path, pipeline_entry, examples):

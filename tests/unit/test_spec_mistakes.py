@@ -66,7 +66,7 @@ MISTAKES = {
         "    objective: sft\n",
         "    objective: sft\n    model: sd51\n",
         "model: sd51",
-        "run 'sd15_sft' names model 'sd51'; known: sd15, sd15_diffusiondpo, sdxl, sdxl_diffusiondpo, ",
+        "run 'sd15_sft' names model 'sd51'; known: sd15, sd15_diffusiondpo, ",
         "Did you mean 'sd15'?",
     ),
     "unknown reward of a run": (
@@ -82,7 +82,7 @@ MISTAKES = {
         "encoder: clip_tokens",
         "encoder: clip_token",
         "encoder:",
-        "reward 'reward_prediction_layer' names encoder 'clip_token'; known: clip_tokens, clip_tokens_text.",
+        "reward 'reward_prediction_layer' names encoder 'clip_token'; known: clip_tokens, clip_tokens_text, ",
         "Did you mean 'clip_tokens'?",
     ),
     "unknown parent": (
@@ -389,7 +389,7 @@ MISTAKES = {
         "  base: sd15\n",
         "  base: sd_15\n",
         "base:",
-        "model 'sd15_diffusiondpo' names base 'sd_15'; known: sd15, sdxl, tiny_sd15",
+        "model 'sd15_diffusiondpo' names base 'sd_15'; known: sd15, ",
     ),
     "unknown class": (
         MODELS,

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.world.clips import render_clip
 from workflow_scripts.lib.world.detect import crispness, detect, shows
 from workflow_scripts.lib.world.ocr import read_word
 from workflow_scripts.lib.world.preferences import preferred_pair
 from workflow_scripts.lib.world.prompts import SPLITS, draw_scenes, scenes_of, split_of
 from workflow_scripts.lib.world.quality import CRISP, Quality, degrade, draw_quality
-from workflow_scripts.lib.world.render import render, render_clip, to_uint8
+from workflow_scripts.lib.world.render import render, to_uint8
 from workflow_scripts.lib.world.scenes import Scene, all_scenes, drawable_scenes, scene_of
 from workflow_scripts.lib.world.scorer import World
 from workflow_scripts.lib.world.vocabulary import BACKGROUNDS, SPRITES, STYLES, WORDS
@@ -163,16 +164,18 @@ def test_rendering_is_deterministic_and_degrading_crisp_changes_nothing():
     assert np.array_equal(degrade(render(scene), CRISP, rng(0)), render(scene))
 
 
-def test_a_clip_moves_the_whole_scene_at_its_speed():
-    clip = render_clip(Scene("blue", ("ball",), "the middle"), 5, np.random.default_rng(0), speed=2)
-    shifts = [(dx, dy) for dx, dy in ((2, 0), (-2, 0), (0, 2), (0, -2)) if moved(clip[1], clip[2], dx, dy)]
+def test_a_clip_slides_at_its_speed_and_its_middle_frame_is_the_still_picture():
+    scene = Scene("blue", ("ball",), "the middle")
+    clip = render_clip(scene, 5, np.random.default_rng(0))
+    ways = [(dx, dy) for dx, dy in ((4, 0), (-4, 0), (0, 4), (0, -4)) if moved(clip[1], clip[2], dx, dy)]
     assert clip.shape == (5, 32, 32, 3)
-    assert len(shifts) == 1
+    assert len(ways) == 1
+    assert moved(clip[3], clip[4], *ways[0])
+    assert np.array_equal(clip[2], render(scene))
 
 
 def moved(before, after, dx, dy):
-    shifted = np.roll(before, (-dy, -dx), axis=(0, 1))
-    return np.allclose(shifted[4:-4, 4:-4], after[4:-4, 4:-4], atol=1e-6)
+    return np.allclose(np.roll(before, (dy, dx), axis=(0, 1))[8:-8, 8:-8], after[8:-8, 8:-8], atol=1e-6)
 
 
 def test_the_scorer_gives_one_number_per_image():

@@ -33,6 +33,38 @@ def pipeline_entry(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def video_entries(pipeline_entry, tmp_path_factory):
+    """Registry entries of a TextToVideoSDPipeline that takes all but its random UNet3DConditionModel from the above."""
+    from diffusers import UNet2DConditionModel
+
+    from workflow_scripts.lib.zoo.text_to_video import build_unet
+
+    folder = tmp_path_factory.mktemp("video")
+    torch.manual_seed(1)
+    unet = build_unet(UNet2DConditionModel.from_pretrained(pipeline_entry["source"]["path"], subfolder="unet"))
+    for parameter in unet.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    unet.save_pretrained(folder)
+    source = {"path": str(folder)}
+    video = {
+        "name": "video",
+        "class": "TextToVideoSDPipeline",
+        "base": "random",
+        "source": source,
+        "sampling": SAMPLING,
+    }
+    return {"random": pipeline_entry, "video": video}
+
+
+@pytest.fixture
+def video_examples(examples):
+    """Twelve random pairs of clips of three frames under four prompts."""
+    generator = torch.Generator().manual_seed(0)
+    best, worst = (torch.randn(12, 4, 3, 8, 8, generator=generator) for _ in range(2))
+    return Examples(best, worst, examples.prompt_index, examples.embeddings)
+
+
+@pytest.fixture(scope="session")
 def xl_entry(tmp_path_factory):
     """A registry entry of a StableDiffusionXLPipeline, whose VAE lies elsewhere: 32 pixels, 8x8x4 latents."""
     from workflow_scripts.lib.zoo.stable_diffusion_xl import build_pipeline_xl

@@ -29,6 +29,8 @@ def planned(tmp_path_factory) -> Study:
     [
         ("ganrm_tab1", {"make_table": 1, "make_sheet": None, "train_sft": 2, "train_dpo": 8, "compute_metrics": 12}),
         ("ganrm_tab2", {"make_table": 1, "train_reward": 2, "train_dpo": 2, "compute_metrics": 12}),
+        ("ganrm_tab3", {"make_table": 1, "sample_images": 4, "train_reward": 1, "train_dpo": 1, "compute_metrics": 2}),
+        ("ganrm_fig9", {"make_sheet": 1, "animate_sheet": 1, "train_dpo": 1, "compute_metrics": None}),
         ("ganrm_fig4", {"make_sheet": 1, "train_reward": 1, "train_dpo": 1, "compute_metrics": None}),
         ("ganrm_fig3", {"make_sheet": 1, "train_sft": 2, "train_dpo": 8, "compute_metrics": None}),
         ("ganrm_tab4", {"make_table": 1, "train_reward": 4, "sample_images": 5, "compute_metrics": 4}),
@@ -40,7 +42,22 @@ def planned(tmp_path_factory) -> Study:
         ("ganrm_user_study", {"make_user_study": 1, "proxy_win_rate": 1, "train_dpo": 3, "compute_metrics": None}),
         ("ganrm_fig2", {"plot_ranks": 1, "train_dpo": 1, "train_reward": 1, "compute_metrics": 12}),
     ],
-    ids=["tab1", "tab2", "fig4", "fig3", "tab4", "tab5", "tab6", "tab7", "tab8", "tab9", "user study", "fig2"],
+    ids=[
+        "tab1",
+        "tab2",
+        "tab3",
+        "fig9",
+        "fig4",
+        "fig3",
+        "tab4",
+        "tab5",
+        "tab6",
+        "tab7",
+        "tab8",
+        "tab9",
+        "user study",
+        "fig2",
+    ],
 )
 def test_targets_at_tiny_scale(planned, target, expected):
     jobs = planned.dry_run(*([target] if target else []))

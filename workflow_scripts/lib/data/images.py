@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -17,15 +17,15 @@ from .archives import SUFFIXES, ImageFile, fetched, image_files
 from .prompts import has_words, read_lines, strip_flags
 
 if TYPE_CHECKING:
-    pass
+    from ..world.scenes import Scene
 
-Shape = tuple[int, int]
-"""Height and width in pixels."""
+Shape = tuple[int, ...]
+"""Height and width in pixels; of clips, frames, height and width."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image (H, W, 3) uint8 with what is known of it; `k` 0 is preferred to `k` 1 where a data set holds pairs."""
+    """One image (H, W, 3), or clip (F, H, W, 3), uint8; `k` 0 is preferred to `k` 1 where a data set holds pairs."""
 
     prompt_id: int
     k: int
@@ -34,22 +34,26 @@ class Item:
 
 
 def read_dataset(source: dict, count: int, shape: Shape, seed: int, data_folder: Path) -> Iterator[Item]:
-    """`count` images (or pairs) of a data set in a shape; UserError if there are fewer or one is damaged.
+    """`count` images (or pairs), or clips, of a data set in a shape; UserError if there are fewer or one is damaged.
 
     With `containing` only images are taken whose caption holds one of these words.
     """
+    if (len(shape) == 3) != (source["kind"] == "videos") and source["kind"] != "world":
+        wanted, given = ("clips", "images") if len(shape) == 3 else ("images", "clips")
+        raise UserError(f"data set '{source['name']}' has {given}, but the generator makes {wanted}; name another one")
     if source["kind"] == "world":
-        yield from _world(source, count, seed)
+        yield from _world(source, count, shape, seed)
+    elif source["kind"] == "videos":
+        yield from _videos(source, count, shape, data_folder)
     elif source["kind"] == "folder":
         yield from _folder(Path(source["path"]), count, shape)
     else:
         yield from _archives(source, count, shape, fetched(source, data_folder))
 
 
-def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
-    from ..world.preferences import preferred_pair
+def _world(source: dict, count: int, shape: Shape, seed: int) -> Iterator[Item]:
     from ..world.prompts import draw_scenes
-    from ..world.render import render, to_uint8
+    from ..world.render import to_uint8
 
     words = source.get("containing", [])
     scenes = draw_scenes(
@@ -61,9 +65,29 @@ def _world(source: dict, count: int, seed: int) -> Iterator[Item]:
     )
     for i, scene in enumerate(scenes):
         rng = np.random.default_rng(seed_of("world", seed, source["split"], source["quality"], i))
-        images = preferred_pair(scene, rng) if source["quality"] == "pairs" else [render(scene, rng)]
-        for k, image in enumerate(images):
+        for k, image in enumerate(_pictures(scene, source["quality"], shape, rng)):
             yield Item(i, k, scene.caption(), to_uint8(image))
+
+
+def _pictures(scene: Scene, quality: str, shape: Shape, rng: np.random.Generator) -> Sequence[np.ndarray]:
+    """One picture or clip of a scene, or two pictures where a data set holds pairs."""
+    from ..world.clips import render_clip
+    from ..world.preferences import preferred_pair
+    from ..world.render import render
+
+    if len(shape) == 3:
+        return [render_clip(scene, shape[0], rng)]
+    return preferred_pair(scene, rng) if quality == "pairs" else [render(scene, rng)]
+
+
+def _videos(source: dict, count: int, shape: Shape, data_folder: Path) -> Iterator[Item]:
+    from .videos import read_clip, videos_of
+
+    done = 0
+    for name, file in islice(videos_of(source, data_folder), count):
+        yield Item(done, 0, "", read_clip(file, shape[0], shape[1:], source["seconds"], name))
+        done += 1
+    _enough(done, count, Path(source["path"]) if "path" in source else fetched(source, data_folder))
 
 
 def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:

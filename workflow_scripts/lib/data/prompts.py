@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 FLAGS = re.compile(r"(?:^|\s)(?:--|—)[a-z].*$", re.IGNORECASE | re.DOTALL)
 LINKS = re.compile(r"https?://\S+", re.IGNORECASE)
 
-FROM_THE_END = ("negatives", "validation")
-
 
 def strip_flags(prompt: str) -> str:
     """A prompt without generator flags and links, white space folded."""
@@ -51,7 +49,7 @@ def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_fold
     else:
         found = list(dict.fromkeys(_read(source, prompt_set, data_folder)))
         _enough(len(found), prompt_set, count)
-        prompts = found[:count] if source.get("ordered") else _shuffled(found, prompt_set, count, seed)
+        prompts = found[:count] if source.get("ordered") else _own_share(found, source, prompt_set, count, seed)
     return pd.DataFrame({"prompt_id": range(count), "prompt": prompts})
 
 
@@ -63,10 +61,20 @@ def _enough(found: int, prompt_set: str, count: int) -> None:
         )
 
 
-def _shuffled(prompts: list[str], prompt_set: str, count: int, seed: int) -> list[str]:
-    # Ordered by a hash of the text: two sets of one source (train, negatives) take disjoint ends of the same order.
-    ordered = sorted(prompts, key=lambda prompt: seed_of("prompts", seed, prompt))
-    return ordered[: -count - 1 : -1] if _family(prompt_set, FROM_THE_END) in FROM_THE_END else ordered[:count]
+def _own_share(found: list[str], source: dict, prompt_set: str, count: int, seed: int) -> list[str]:
+    """`count` prompts in an order drawn by `seed`; sets of one file begin at its start, at its end and between.
+
+    A longer draw of a set begins with a shorter one, and the sets of one file share no prompt while there are enough.
+    """
+    ordered = sorted(found, key=lambda prompt: seed_of("prompts", seed, prompt))
+    files = source.get("paths") or source["annotations"]
+    family = _family(prompt_set, files)
+    sharing = [name for name, file in files.items() if file == files[family]]
+    place = sharing.index(family)
+    if 0 < place == len(sharing) - 1:
+        return ordered[: -count - 1 : -1]
+    start = len(ordered) * place // max(1, len(sharing) - 1)
+    return ordered[start : start + count]
 
 
 def _family(prompt_set: str, known: Collection[str]) -> str:

@@ -81,7 +81,8 @@ def encode_texts(pipeline: DiffusionPipeline, prompts: list[str], batch_size: in
 def _encode_images(
     pipeline: DiffusionPipeline, collection: Collection, keys: list[str], batch_size: int, seed: int
 ) -> Tensor:
-    """Scaled posterior samples (N, C, h, w) float32, one per key; each key has its own noise."""
+    """Scaled posterior samples (N, C, h, w), of clips (N, C, F, h, w), float32, one per key with its own noise."""
+    batch_size = max(1, batch_size // (collection.frames or 1))  # images at once; a clip counts as its frames
     latents: dict[str, Tensor] = {}
     batch: list[tuple[str, np.ndarray]] = []
     for row, image in progress(collection.images(keys), len(keys), "latents"):
@@ -97,10 +98,11 @@ def _encode_images(
 def _encode_batch(pipeline: DiffusionPipeline, batch: list[tuple[str, np.ndarray]], seed: int) -> dict[str, Tensor]:
     vae = pipeline.vae
     with torch.inference_mode():
-        pixels = torch.stack([torch.from_numpy(image) for _, image in batch]).permute(0, 3, 1, 2)
-        parts = pixels.split(images_at_once(*pixels.shape[-2:]))
+        pixels = torch.stack([torch.from_numpy(image) for _, image in batch]).movedim(-1, -3)
+        parts = pixels.flatten(0, -4).split(images_at_once(*pixels.shape[-2:]))
         found = [vae.encode((part.to(vae.device, vae.dtype) / 127.5) - 1).latent_dist for part in parts]
         mean, std = (torch.cat([getattr(one, name).float().cpu() for one in found]) for name in ("mean", "std"))
+        mean, std = (_of_items(part, pixels.shape) for part in (mean, std))
         noise = [
             torch.randn(mean.shape[1:], generator=torch.Generator().manual_seed(seed_of("vae", seed, key)))
             for key, _ in batch
@@ -109,3 +111,8 @@ def _encode_batch(pipeline: DiffusionPipeline, batch: list[tuple[str, np.ndarray
             mean + std * torch.stack(noise) - (getattr(vae.config, "shift_factor", None) or 0.0)
         ) * vae.config.scaling_factor
     return {key: latent for (key, _), latent in zip(batch, scaled, strict=True)}
+
+
+def _of_items(latents: Tensor, shape: torch.Size) -> Tensor:
+    """Latents of frames in a row as those of images (B, C, h, w) or clips (B, C, F, h, w) whose pixels have `shape`."""
+    return latents if len(shape) == 4 else latents.unflatten(0, shape[:2]).transpose(1, 2)

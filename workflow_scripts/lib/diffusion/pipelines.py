@@ -26,7 +26,8 @@ def load_pipeline(
 ) -> DiffusionPipeline:
     """Load a registry entry of kind pipeline, in eval mode, without safety checker and watermark.
 
-    An entry with a `base` replaces that pipeline's UNet only; a `policy` file (train_sft, train_dpo) replaces it again.
+    An entry with a `base` takes all but the UNet from that pipeline, which may be of another class (a text-to-video
+    pipeline on an image model's parts); a `policy` file (train_sft, train_dpo) replaces the UNet again.
     A `vae` of the pipeline's entry takes the place of its own.
     """
     import diffusers
@@ -34,13 +35,12 @@ def load_pipeline(
 
     base = entries[entry["base"]] if entry.get("base") else entry
     parts = {"vae": _load_vae(base["vae"], dtype)} if base.get("vae") else {}
-    pipeline = getattr(diffusers, base["class"]).from_pretrained(
-        resolve_folder(base), dtype=dtype, local_files_only=True, **parts, **OPTIONS.get(base["class"], {})
+    own = policy_weights(policy) if policy is not None else resolve_folder(entry) if entry.get("base") else None
+    if own is not None:
+        parts["unet"] = _load_unet(own, entry["sampling"].get("fps"), dtype)
+    pipeline = getattr(diffusers, entry["class"]).from_pretrained(
+        resolve_folder(base), dtype=dtype, local_files_only=True, **parts, **OPTIONS.get(entry["class"], {})
     )
-    if entry.get("base"):
-        pipeline.unet = _load_unet(pipeline, resolve_folder(entry), dtype)
-    if policy is not None:
-        pipeline.unet = _load_unet(pipeline, policy_weights(policy), dtype)
     if dtype == torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
         pipeline.vae.to(torch.float32)  # it says that it overflows in half precision
     pipeline.scheduler = _scheduler(pipeline, entry["sampling"]["scheduler"])
@@ -74,11 +74,22 @@ def _load_vae(entry: dict, dtype: torch.dtype):
     return AutoencoderKL.from_pretrained(resolve_folder(entry), dtype=dtype, local_files_only=True).eval()
 
 
-def _load_unet(pipeline, folder: Path, dtype: torch.dtype):
-    return type(pipeline.unet).from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
+def _load_unet(folder: Path, fps: int | None, dtype: torch.dtype):
+    """The UNet of a folder, of the class that its config.json names."""
+    import diffusers
+
+    from . import videocrafter
+
+    name = read_json(folder / "config.json")["_class_name"]
+    if name == videocrafter.UNET_CLASS:
+        return videocrafter.load_videocrafter_unet(folder, fps, dtype)
+    return getattr(diffusers, name).from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
 
 
 def _scheduler(pipeline, name: str):
     import diffusers
 
-    return getattr(diffusers, name).from_config(pipeline.scheduler.config)
+    from . import videocrafter
+
+    found = getattr(diffusers, name, None) or getattr(videocrafter, name)
+    return found.from_config(pipeline.scheduler.config)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,17 +25,18 @@ PIXELS_AT_ONCE = 8 * 1024**2
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How images are drawn; `eta` is DDIM's and ignored by other schedulers."""
+    """How images, or clips of `num_frames`, are drawn; `eta` is DDIM's and ignored by other schedulers."""
 
     num_inference_steps: int
     guidance_scale: float
     height: int
     width: int
     eta: float = 0.0
+    num_frames: int | None = None
 
     def call_arguments(self) -> dict:
-        """Keyword arguments of a pipeline's call; not every pipeline knows `eta`."""
-        return {name: value for name, value in asdict(self).items() if name != "eta" or value}
+        """Keyword arguments of a pipeline's call; not every pipeline knows `eta` and `num_frames`."""
+        return {name: value for name, value in asdict(self).items() if name not in ("eta", "num_frames") or value}
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,12 @@ def sample_part(
         else:
             bar(len(requests))
         entries.append(entry)
-    write_part(out, entries, fingerprint, sampling=asdict(settings))
+    frames = {"frames": settings.num_frames} if settings.num_frames else {}
+    write_part(out, entries, fingerprint, sampling=settings.call_arguments(), **frames)
 
 
 def _sample_shard(pipeline, requests: list[Request], settings, batch_size: int, writer: ShardWriter, bar) -> dict:
+    batch_size = max(1, batch_size // (settings.num_frames or 1))  # images at once; a clip counts as its frames
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
         images, latents = sample(pipeline, batch, settings)
@@ -90,16 +96,19 @@ def _sample_shard(pipeline, requests: list[Request], settings, batch_size: int, 
 def sample(
     pipeline: DiffusionPipeline, requests: list[Request], settings: SamplingSettings
 ) -> tuple[np.ndarray, Tensor]:
-    """Images (B, H, W, 3) uint8 and the final latents (B, C, h, w) float32, as the UNet sees them (scaled)."""
+    """Images (B, H, W, 3) uint8 and the final latents (B, C, h, w) float32, as the UNet sees them (scaled).
+
+    Clips are (B, F, H, W, 3), their latents (B, C, F, h, w).
+    """
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), noise_of_frames(pipeline.scheduler, settings.num_frames):
         latents = pipeline(
             **encode_prompts(pipeline, [request.prompt for request in requests], settings.guidance_scale > 1),
             generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
             output_type="latent",
             **settings.call_arguments(),
-        ).images
+        )[0]
         return decode(pipeline, latents), latents.float().cpu()
 
 
@@ -115,9 +124,12 @@ def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], guided: bool
 
 
 def decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
-    """Latents (B, C, h, w), scaled, to images (B, H, W, 3) uint8."""
+    """Latents (B, C, h, w), scaled, to images (B, H, W, 3) uint8; of clips (B, C, F, h, w) to (B, F, H, W, 3)."""
     import numpy as np
 
+    if latents.ndim == 5:
+        frames = decode(pipeline, latents.transpose(1, 2).flatten(0, 1))
+        return frames.reshape(len(latents), -1, *frames.shape[1:])
     height, width = (side * pipeline.vae_scale_factor for side in latents.shape[-2:])
     parts = latents.split(images_at_once(height, width))
     return np.concatenate([_decode(pipeline, part) for part in parts])
@@ -136,6 +148,26 @@ def _decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
     with torch.inference_mode():
         images = pipeline.vae.decode(latents.to(pipeline.vae.dtype)).sample
         return ((images.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+@contextlib.contextmanager
+def noise_of_frames(scheduler, num_frames: int | None) -> Iterator[None]:
+    """Let a clip's own generator draw the noise of all its frames when the sampler adds noise (eta > 0).
+
+    Diffusers' video pipeline lays the frames of all clips in a row for the scheduler, with one generator per clip.
+    """
+    step = scheduler.step
+
+    @functools.wraps(step)  # the pipeline looks at the arguments that `step` takes
+    def step_of_frames(*args, generator=None, **kwargs):
+        return step(*args, generator=[one for one in generator for _ in range(num_frames)], **kwargs)
+
+    if num_frames and "generator" in inspect.signature(step).parameters:
+        scheduler.step = step_of_frames
+    try:
+        yield
+    finally:
+        scheduler.__dict__.pop("step", None)
 
 
 def progress_by_images(total: int):

@@ -29,7 +29,7 @@ TITLE_CHARACTERS_PER_PIXEL = 0.071
 
 @dataclass(frozen=True)
 class SheetColumn:
-    """One column: its title, the prompts, and an image (H, W, 3) uint8 for each."""
+    """One column: its title, the prompts, and an image (H, W, 3), or clip (F, H, W, 3), uint8 for each."""
 
     title: str
     prompts: Sequence[str]
@@ -94,11 +94,44 @@ def _draw_block(
         title = textwrap.fill(column.title, int(cell * TITLE_CHARACTERS_PER_PIXEL))
         _text(figure, left + cell / 2, top + TITLES - 10, title, ha="center", **bold)
         for j, image in enumerate(column.images):
-            _place(figure, fit(image, cell, blur), left, top + TITLES + j * (cell + GAP), cell)
+            _place(figure, fit(still(image), cell, blur), left, top + TITLES + j * (cell + GAP), cell)
     for j, prompt in enumerate(columns[0].prompts):
         text = textwrap.fill(prompt, PROMPT_CHARACTERS, max_lines=max(1, cell // 26), placeholder=" …")
         middle = top + TITLES + j * (cell + GAP) + cell / 2
         _text(figure, LABEL - 16, middle, text, ha="right", va="center", fontsize=7.5)
+
+
+def still(image: np.ndarray) -> np.ndarray:
+    """An image as it is; of a clip four frames at equal distances, in reading order."""
+    if image.ndim == 3:
+        return image
+    first, second, third, fourth = image[np.linspace(0, len(image) - 1, 4).round().astype(int)]
+    return np.concatenate([np.concatenate(pair, axis=1) for pair in ((first, second), (third, fourth))])
+
+
+def at_frame(blocks: Mapping[str, Sequence[SheetColumn]], frame: int) -> dict[str, list[SheetColumn]]:
+    """The same sheet with one frame of every clip."""
+    return {
+        base: [SheetColumn(one.title, one.prompts, [clip[frame] for clip in one.images]) for one in columns]
+        for base, columns in blocks.items()
+    }
+
+
+def animate_sheet(blocks: Mapping[str, Sequence[SheetColumn]], path: Path, fps: float, cell: int, blur: float) -> None:
+    """Write a sheet of clips as a GIF in which all clips run at once, over and over."""
+    import io
+
+    from PIL import Image
+
+    from ..files import atomic_write
+
+    frames = []
+    for frame in range(min(len(clip) for columns in blocks.values() for one in columns for clip in one.images)):
+        buffer = io.BytesIO()
+        draw_sheet(at_frame(blocks, frame), cell, blur).savefig(buffer, format="png")
+        frames.append(Image.open(buffer).convert("RGB"))
+    with atomic_write(path) as temporary:
+        frames[0].save(temporary, "GIF", save_all=True, append_images=frames[1:], duration=1000 / fps, loop=0)
 
 
 def fit(image: np.ndarray, cell: int, blur: float = 0) -> np.ndarray:

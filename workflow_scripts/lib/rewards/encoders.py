@@ -1,6 +1,7 @@
 """Frozen feature encoders: one class per registry `class`, loaded offline; they and the scorers have one method.
 
 `encode(images uint8 (B, H, W, 3), prompts=None)` -> dict of tensors: "features" (B, d), or one (B,) per metric.
+Those of clips take (B, F, H, W, 3).
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> En
     Scorers have their own `scorers.load_scorer`, so that an edit there does not make features stale.
     """
     from .clip import CLIPTokensWithText
+    from .clip_encoders import FrameTokens, I3DFeatures, TinyClipFeatures, ViCLIPTokens
     from .inception import InceptionFeatures
 
-    known = (CLIPVisionTokens, CLIPTokensWithText, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures)
-    classes = {found.__name__: found for found in known}
+    of_images = (CLIPVisionTokens, CLIPTokensWithText, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures)
+    of_clips = (FrameTokens, ViCLIPTokens, TinyClipFeatures, I3DFeatures)
+    classes = {found.__name__: found for found in of_images + of_clips}
     return build_encoder(classes, entry, device, dtype)
 
 
@@ -144,6 +147,7 @@ def encode_part(encoder: Encoder, part: Part, batch_size: int) -> dict[str, Tens
     """`encode` of all images of a part in the order of its index; the next batch is decoded meanwhile."""
     from ..progress import progress
 
+    batch_size = max(1, batch_size // (part.frames or 1))  # images at once; a clip counts as its frames
     batches = ahead(_batches(part, batch_size))
     total = -(-part.count // batch_size)
     outputs = [encoder.encode(images, prompts) for images, prompts in progress(batches, total, "encode")]
@@ -164,7 +168,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 def _batches(part: Part, batch_size: int) -> Iterator[tuple[Images, list[str]]]:
-    """Images, uint8 (B, H, W, 3) or a list where their shapes differ, and their prompts."""
+    """Images, uint8 (B, H, W, 3) or a list where their shapes differ, or clips (B, F, H, W, 3), and their prompts."""
     images = part.images()
     while batch := list(islice(images, batch_size)):
         rows, arrays = zip(*batch, strict=True)

@@ -69,6 +69,8 @@ class Preprocessing:
         return torch.cat([self._batch(image[None], device, dtype) for image in images])
 
     def _batch(self, images: np.ndarray, device: str | torch.device, dtype: torch.dtype) -> Tensor:
+        if images.ndim != 4:
+            raise UserError("this model is for images, but it was given clips; choose a model of clips for them")
         pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
         if self.size is not None:
             pixels = resize_uint8(pixels, self._target(pixels.shape[-2:]), self.mode)

@@ -19,12 +19,15 @@ from .pixels import Images, Preprocessing
 
 def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
     """The scorer of a registry entry, made with its parts: one (B,) tensor per metric. UserErrors: `build_encoder`."""
+    from ..world.clip_scorer import WorldClips
     from ..world.scorer import World
+    from .clip_scorers import LPIPS, FeatureDistance, FrameConsistency
     from .safety import Q16, Inappropriate, NudeNet
 
     known = (CLIPScore, PickScore, HPSv2, ImageReward, Q16, NudeNet, Inappropriate, World)
+    of_clips = (FrameConsistency, LPIPS, FeatureDistance, WorldClips)
     parts = {name: load_scorer(part, device, dtype) for name, part in entry.get("parts", {}).items()}
-    return build_encoder({found.__name__: found for found in known}, entry, device, dtype, **parts)
+    return build_encoder({found.__name__: found for found in known + of_clips}, entry, device, dtype, **parts)
 
 
 class OpenCLIP:

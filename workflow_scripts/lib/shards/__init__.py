@@ -2,7 +2,8 @@
 
 A shard `<name>` holds the images of whole prompts in
 
-    <name>.tar                    WebP-lossless images as an ordinary tar: the same images make the same bytes
+    <name>.tar                    WebP-lossless images as an ordinary tar: the same images make the same bytes;
+                                  a clip is one picture, its frames below each other
     <name>.latents.safetensors    their latents, where the sampler gave them: tensor "latents", (N, C, [frames,] h, w)
     <name>.parquet                the index: a row per image with its place in the tar and its checksum
 

@@ -1,4 +1,7 @@
-"""One image: what is known of it, and its lossless bytes."""
+"""One image, or one clip: what is known of it, and its lossless bytes.
+
+A clip is stored as one picture, its frames below each other; the part says how many there are.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+WEBP_LIMIT = 16_383  # pixels a side
+
+
 @dataclass(frozen=True)
 class ImageRecord:
-    """Image `k` of its prompt, RGB as PIL image or uint8 array (H, W, 3); `seed` makes it again."""
+    """Image `k` of its prompt, RGB as PIL image or uint8 array (H, W, 3) or (F, H, W, 3); `seed` makes it again."""
 
     key: str
     image: Image.Image | np.ndarray | None
@@ -29,13 +35,17 @@ def key_of(prompt_id: int, k: int) -> str:
 
 
 def encode(image: Image.Image | np.ndarray) -> bytes:
-    """WebP-lossless bytes of an RGB image; method 0 and quality 0 are the least effort: faster than PNG and smaller."""
+    """WebP-lossless bytes of an image or clip; method 0, quality 0: the least effort, faster than PNG and smaller."""
     from PIL import Image
 
     if not isinstance(image, Image.Image):
-        if image.dtype != "uint8" or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"an image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
-        image = Image.fromarray(image)
+        if image.dtype != "uint8" or image.ndim not in (3, 4) or image.shape[-1] != 3:
+            raise ValueError(f"an image must be uint8 (H, W, 3) or (F, H, W, 3), not {image.dtype} {image.shape}")
+        image = Image.fromarray(image.reshape(-1, *image.shape[-2:]))
+    if max(image.size) > WEBP_LIMIT:
+        raise ValueError(
+            f"{image.size[0]} × {image.size[1]} pixels: WebP ends at {WEBP_LIMIT}, all frames of a clip counted"
+        )
     if image.mode != "RGB":
         raise ValueError(f"an image must be RGB, not {image.mode}")
     buffer = io.BytesIO()
@@ -43,9 +53,10 @@ def encode(image: Image.Image | np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def decode(data: bytes | memoryview) -> np.ndarray:
-    """The uint8 array (H, W, 3) that `encode` was given."""
+def decode(data: bytes | memoryview, frames: int | None = None) -> np.ndarray:
+    """The uint8 array that `encode` was given: (H, W, 3), for a clip of so many frames (F, H, W, 3)."""
     import numpy as np
     from PIL import Image
 
-    return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+    image = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+    return image if frames is None else image.reshape(frames, -1, *image.shape[1:])

@@ -53,15 +53,20 @@ class Collection:
         listed = zip(self.paths, self._contents, strict=True)
         self._shards = [_Shard(path, entry) for path, content in listed for entry in content["shards"]]
         self.count: int = sum(content["images"] for content in self._contents)
+        self.frames: int | None = _frames_of(self.paths, self._contents)
 
     def index(self) -> pd.DataFrame:
         """A row per image, its columns the fields of `Row`."""
         return self._index.copy()
 
     def images(self, keys: Iterable[str] | None = None) -> Iterator[tuple[Row, np.ndarray]]:
-        """(row of the index, uint8 array (H, W, 3)) of all images, or of `keys` in their order."""
+        """(row of the index, uint8 array (H, W, 3) or (F, H, W, 3)) of all images, or of `keys` in their order."""
         for row, data in self.encoded(keys):
-            yield row, decode(data)
+            try:
+                image = decode(data, self.frames)
+            except ValueError:
+                raise self._shards[row.shard].damaged(TAR, f"holds no {self.frames} frames as {row.key}") from None
+            yield row, image
 
     def encoded(self, keys: Iterable[str] | None = None) -> Iterator[tuple[Row, memoryview]]:
         """As `images`, but the compressed bytes, checked and not copied."""
@@ -191,6 +196,16 @@ def _read_part(path: Path) -> dict[str, Any]:
     if not valid:
         raise UserError(f"{path} does not list the shards of a part; make it anew: rm '{path}' && snakemake '{path}'")
     return content
+
+
+def _frames_of(paths: list[Path], contents: list[dict[str, Any]]) -> int | None:
+    """Frames of each clip, None for images; UserError for parts that differ."""
+    kinds = {content["about"].get("frames") for content in contents}
+    if len(kinds) > 1:
+        raise UserError(
+            f"{_listed(paths)} hold clips of different lengths, or images and clips; give parts of one kind"
+        )
+    return next(iter(kinds), None)
 
 
 def _is_entry(entry: dict[str, Any]) -> bool:

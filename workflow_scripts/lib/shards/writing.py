@@ -107,6 +107,8 @@ def committed(folder: str | Path, name: str, fingerprint: str) -> dict[str, Any]
 def write_part(path: str | Path, shards: Sequence[Mapping[str, Any]], fingerprint: str, **about: Any) -> None:
     """List a part's shards (as `ShardWriter.commit` returned them) in a file beside them; `about` is JSON-able.
 
+    Where images are clips, `about` must say of how many `frames`.
+
     An entry's `sha256` is that of the shard's index, which holds size and CRC-32 of every image and of its latents.
     """
     images = sum(shard["images"] for shard in shards)

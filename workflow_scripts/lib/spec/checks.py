@@ -72,7 +72,7 @@ def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None
         said, where = f"metric '{metric}' names role", scale.where("metrics", metric)
         _check_role(config, scale, said, about["role"], METRIC_ROLES[about["kind"]], where, problems)
         problems.check_known(f"metric '{metric}' names prompt set", about["prompts"], scale.prompts, where)
-        if about["kind"] in DISTANCES:
+        if "reference" in about:
             problems.check_known(f"metric '{metric}' names reference", about["reference"], scale.images, where)
     for kind, recipes in config.recipes.items():
         for name in scale.changes[kind].named:

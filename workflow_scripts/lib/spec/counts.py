@@ -44,8 +44,8 @@ def _check_data_sizes(config: Config, scale: Scale, problems: Problems) -> None:
 
 
 def _check_frechet_distances(scale: Scale, problems: Problems) -> None:
-    required = scale.counts["minimum_images_for_fid"]
     for metric in (one for one in scale.metrics.values() if one["kind"] == "frechet_distance"):
+        required = metric.get("minimum_images", scale.counts["minimum_images_for_fid"])
         least = min(scale.prompts[metric["prompts"]], scale.images[metric["reference"]])
         if least < required:
             said = f"{metric['title']} would compare {least} images, but minimum_images_for_fid is {required}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 from collections.abc import Iterator
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 
 LORA_TARGETS = ["to_k", "to_q", "to_v", "to_out.0"]
@@ -25,18 +27,18 @@ class Denoiser:
         if self.lora:
             self._add_adapter(lora_rank)
         if gradient_checkpointing:
-            unet.enable_gradient_checkpointing()
+            _checkpoint(unet)
         unet.requires_grad_(not self.lora).train()
+        _drop_nothing(unet)
         if self.lora:
             for name, parameter in unet.named_parameters():
                 parameter.requires_grad_("lora_" in name)
 
     def _add_adapter(self, rank: int) -> None:
-        from peft import LoraConfig
+        from peft import LoraConfig, inject_adapter_in_model
 
-        self.unet.add_adapter(
-            LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=LORA_TARGETS)
-        )
+        config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=LORA_TARGETS)
+        inject_adapter_in_model(config, self.unet)  # not every UNet of diffusers has `add_adapter`
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Trained parameters by name."""
@@ -53,11 +55,15 @@ class Denoiser:
         if self._reference is not None:
             yield self._reference
             return
-        self.unet.disable_adapters()
+        self._enable_adapters(False)
         try:
             yield self.unet
         finally:
-            self.unet.enable_adapters()
+            self._enable_adapters(True)
+
+    def _enable_adapters(self, enabled: bool) -> None:
+        for layer in _adapters(self.unet):
+            layer.enable_adapters(enabled)
 
     def use_reference(self, unet: nn.Module) -> None:
         """Hold the policy to another network than the one it starts from."""
@@ -72,9 +78,34 @@ class Denoiser:
     def merged(self) -> nn.Module:
         """The trained network as an ordinary UNet, adapters folded in."""
         if self.lora:
-            self.unet.fuse_lora()
-            self.unet.unload_lora()
+            from diffusers.utils.peft_utils import recurse_remove_peft_layers
+
+            for layer in _adapters(self.unet):
+                layer.merge()
+            recurse_remove_peft_layers(self.unet)
         return self.unet.eval()
+
+
+def _adapters(unet: nn.Module) -> list:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [module for module in unet.modules() if isinstance(module, BaseTunerLayer)]
+
+
+def _checkpoint(unet: nn.Module) -> None:
+    """Compute activations anew in the backward pass; for video UNets diffusers cannot do it by itself."""
+    if unet._supports_gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+        return
+    for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+        block.forward = functools.partial(torch.utils.checkpoint.checkpoint, block.forward, use_reentrant=False)
+
+
+def _drop_nothing(unet: nn.Module) -> None:
+    """Errors of policy and reference, of best and worst are compared: dropout of video UNets would hide differences."""
+    for module in unet.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
 
 
 def predict(
@@ -85,9 +116,10 @@ def predict(
     pooled_prompt_embeds: Tensor | None = None,
     time_ids: Tensor | None = None,
 ) -> Tensor:
-    """The network's prediction (B, C, h, w) of noise at `timesteps` (B,), given `prompt_embeds` (B, L, D).
+    """The network's prediction (B, C, h, w) or (B, C, F, h, w) at `timesteps` (B,), given `prompt_embeds` (B, L, D).
 
     SDXL also takes `pooled_prompt_embeds` (B, P) and `time_ids` (B, 6): original size, crop and target size in pixels.
     """
-    added = None if time_ids is None else {"text_embeds": pooled_prompt_embeds, "time_ids": time_ids}
-    return unet(noisy, timesteps, prompt_embeds, added_cond_kwargs=added).sample
+    added = {"text_embeds": pooled_prompt_embeds, "time_ids": time_ids}
+    options = {} if time_ids is None else {"added_cond_kwargs": added}  # video UNets do not know the argument
+    return unet(noisy, timesteps, prompt_embeds, **options).sample

@@ -46,9 +46,16 @@ def _example(position: int, num_examples: int, seed: int) -> int:
 
 
 def noise_schedule(scheduler):
-    """The training schedule (`DDPMScheduler`) behind whatever scheduler samples: its betas and its prediction type."""
+    """The training schedule (`DDPMScheduler`) behind whatever scheduler samples: its betas and its prediction type.
+
+    VideoCrafter2's scheduler has a schedule of its own and is its own training schedule.
+    """
     from diffusers import DDPMScheduler
 
+    from ..diffusion.videocrafter import VideoCrafterDDIMScheduler
+
+    if isinstance(scheduler, VideoCrafterDDIMScheduler):
+        return scheduler
     return DDPMScheduler.from_config(scheduler.config)
 
 

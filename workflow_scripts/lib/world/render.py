@@ -31,21 +31,6 @@ def settled_place(scene: Scene, rng: np.random.Generator | None) -> str:
     return list(PLACES)[rng.integers(len(PLACES))]
 
 
-def render_clip(scene: Scene, num_frames: int, rng: np.random.Generator, speed: int = 2) -> np.ndarray:
-    """The scene in motion, (num_frames, 32, 32, 3).
-
-    The picture slides `speed` pixels a frame in one of four directions, its edges following.
-    """
-    still = render(scene, rng)
-    dx, dy = ((1, 0), (-1, 0), (0, 1), (0, -1))[rng.integers(4)]
-    offsets = [round((i - (num_frames - 1) / 2) * speed) for i in range(num_frames)]
-    pad = max(map(abs, offsets))
-    wide = np.pad(still, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
-    return np.stack(
-        [wide[pad + o * dy : pad + o * dy + IMAGE_SIZE, pad + o * dx : pad + o * dx + IMAGE_SIZE] for o in offsets]
-    )
-
-
 def _paste(canvas: np.ndarray, rgba: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
     x, y = corner
     height, width = rgba.shape[:2]

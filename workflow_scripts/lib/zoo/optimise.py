@@ -12,15 +12,18 @@ from ..progress import progress
 
 
 def minimise(
-    parameters: Iterable[nn.Parameter],
+    parameters: Iterable[nn.Parameter] | Iterable[dict],
     loss_of_step: Callable[[int], Tensor],
     steps: int,
     learning_rate: float,
     desc: str,
 ) -> None:
-    """AdamW with a short warm-up and a cosine decay on `loss_of_step(step)`; gradients clipped at norm 1."""
-    parameters = list(parameters)
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-2, betas=(0.9, 0.99))
+    """AdamW with a short warm-up and a cosine decay on `loss_of_step(step)`; gradients clipped at norm 1.
+
+    `parameters` may be AdamW's groups, with learning rates of their own.
+    """
+    optimizer = torch.optim.AdamW(list(parameters), lr=learning_rate, weight_decay=1e-2, betas=(0.9, 0.99))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step, steps))
     for step in progress(range(steps), steps, desc):
         loss = loss_of_step(step)

@@ -75,6 +75,19 @@ def _save_pipeline(pipeline, folder: Path) -> dict:
     return {"unet_parameters": sum(p.numel() for p in pipeline.unet.parameters())}
 
 
+def _text_to_video(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+    """A UNet alone: the pipeline takes everything else from the tiny SD1.5."""
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    from .text_to_video import train_text_to_video
+
+    pipeline = StableDiffusionPipeline.from_pretrained(zoo / "sd15", safety_checker=None).to(corpus.device)
+    unet = train_text_to_video(corpus, pipeline.to(dtype=torch.float32), steps, batch, seed)
+    unet.half().save_pretrained(folder)
+    return {"unet_parameters": sum(p.numel() for p in unet.parameters())}
+
+
 def _clip(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
     from transformers import CLIPTokenizer
 
@@ -146,4 +159,5 @@ RECIPES = {
     "hps": _clip_scorer,
     "imagereward": _image_reward,
     "extractor": _extractor,
+    "text_to_video": _text_to_video,
 }

@@ -126,7 +126,7 @@ def fit_to_captions(
     """
     schedule = noise_schedule(scheduler)
     generator = torch.Generator(corpus.device).manual_seed(seed)
-    tokens = [_tokens(tokenizer, captions, corpus.device) for captions in (_stated(corpus), _open(corpus), [""])]
+    tokens = caption_tokens(tokenizer, corpus)
     bank = encode_corpus(vae, corpus, generator, crisp_share)
     average = ExponentialAverage(modules, 0.999)
 
@@ -137,7 +137,7 @@ def fit_to_captions(
         noise = torch.randn(latents.shape, device=corpus.device, generator=generator)
         timesteps = torch.randint(1000, (batch,), device=corpus.device, generator=generator)
         noisy = schedule.add_noise(latents, noise, timesteps)
-        return F.mse_loss(predict(noisy, timesteps, _draw_captions(tokens, index, generator)), noise)
+        return F.mse_loss(predict(noisy, timesteps, draw_captions(tokens, index, generator)), noise)
 
     minimise(modules.parameters(), loss_of_step, steps, 1.5e-3, "denoiser")
     average.copy_to()
@@ -159,19 +159,17 @@ def encode_corpus(
     return torch.stack(bank) * vae.config.scaling_factor
 
 
-def _stated(corpus: Corpus) -> list[str]:
-    return [scene.caption() for scene in corpus.scenes]
+def caption_tokens(tokenizer, corpus: Corpus) -> list[Tensor]:
+    """Token ids of every scene's caption, (scenes, L), with its place and without, and of the empty caption, (1, L)."""
+    stated = [scene.caption() for scene in corpus.scenes]
+    left_open = [replace(scene, place=None).caption() for scene in corpus.scenes]
+    return [
+        tokenizer(captions, padding="max_length", return_tensors="pt").input_ids.to(corpus.device)
+        for captions in (stated, left_open, [""])
+    ]
 
 
-def _open(corpus: Corpus) -> list[str]:
-    return [replace(scene, place=None).caption() for scene in corpus.scenes]
-
-
-def _tokens(tokenizer, captions: list[str], device: str) -> Tensor:
-    return tokenizer(captions, padding="max_length", return_tensors="pt").input_ids.to(device)
-
-
-def _draw_captions(tokens: list[Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
+def draw_captions(tokens: list[Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
     """Token ids (B, L): the place left open in OPEN_SHARE of the captions, CAPTION_DROPOUT of them empty."""
     stated, left_open, empty = tokens
     luck = torch.rand(len(index), 1, device=index.device, generator=generator)
