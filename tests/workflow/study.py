@@ -22,6 +22,7 @@ COPIED = ("Snakefile", "rules", "config", "workflow_scripts", "profiles", "envs"
 TINY, TABLES = "config/scales/tiny.yaml", "config/tables"
 USER_STUDY = "config/studies/ganrm_user_study.yaml"
 TABLE, FIGURE = f"{TABLES}/ganrm_tab1.yaml", f"{TABLES}/ganrm_fig2.yaml"
+IMAGES_OF_METHODS = f"{TABLES}/ganrm_fig3.yaml"
 SNAKEMAKE = (sys.executable, "-m", "snakemake")
 TARGETS = ("ganrm_tab1", "ganrm_fig2", "ganrm_fig3")
 PROMPTS, IMAGES, SAMPLES, STEPS = 6, 12, 3, 4
@@ -108,13 +109,15 @@ def make_study(root: Path, *, resources: bool = True, reduced: bool = True) -> S
         for sheet in (root / TABLES).glob("*.yaml"):
             study.edit(f"{TABLES}/{sheet.name}", reduce_sheet)
         study.edit(USER_STUDY, lambda page: page.update(num_prompts=assumed(PROMPTS)))
-        study.edit(TABLE, leave_sdxl_out)
+        for sheet in (TABLE, IMAGES_OF_METHODS):
+            study.edit(sheet, leave_sdxl_out)
     return study
 
 
-def leave_sdxl_out(table: dict) -> None:
-    """Leave the rows of SD1.5: SDXL goes through the same rules, as a test of its own shows."""
-    table["rows"] = [row for row in table["rows"] if row["base"] == "SD1.5"]
+def leave_sdxl_out(sheet: dict) -> None:
+    """Leave what is of SD1.5: SDXL goes through the same rules, as a test of its own shows."""
+    part = "rows" if "rows" in sheet else "blocks"
+    sheet[part] = [one for one in sheet[part] if one["base"] == "SD1.5"]
 
 
 def reduce_scale(scale: dict) -> None:

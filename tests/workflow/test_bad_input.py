@@ -31,7 +31,7 @@ MISTAKES = {
         RUNS,
         "candidates: {value: 10,",
         "candidates: {value: 16,",
-        "chooses from K = 16 candidates, but scale 'tiny' has 10 samples per prompt",
+        "chooses from K = 16 candidates, but scale 'paper' has 10 samples per prompt",
     ),
 }  # fmt: skip
 
