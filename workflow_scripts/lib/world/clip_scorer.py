@@ -26,14 +26,14 @@ class WorldClips:
         """The four scores of `World` for the middle frame; motion_smoothness, steadiness and their mean with the rest.
 
         motion_smoothness: 1 / (1 + mean change of the speed in units of SPEED). steadiness: 1 - the mean difference of
-        successive frames once the motion is taken out, on a scale of 0.1 of full contrast. quality: the mean of
-        scene_accuracy, crispness, motion_smoothness and steadiness.
+        successive frames once the motion is taken out, against the clip's own contrast, so that a pale or blurred clip
+        has no advantage. quality: the mean of scene_accuracy, crispness, motion_smoothness and steadiness.
         """
         columns = self.still.encode(images[:, images.shape[1] // 2], prompts)
         motion = [motion_of(clip) for clip in images]
         columns["motion_smoothness"] = torch.tensor([smoothness(steps) for steps, _ in motion], dtype=torch.float32)
         rest = torch.tensor([rest for _, rest in motion], dtype=torch.float32)
-        columns["steadiness"] = (1 - rest / 0.1).clamp(min=0)
+        columns["steadiness"] = (1 - rest).clamp(min=0)
         parts = ("scene_accuracy", "crispness", "motion_smoothness", "steadiness")
         return columns | {"quality": torch.stack([columns[part] for part in parts]).mean(dim=0)}
 
@@ -42,12 +42,13 @@ def motion_of(clip: np.ndarray) -> tuple[np.ndarray, float]:
     """Steps (F - 1, 2) in pixels between the frames of a clip uint8 (F, 32, 32, 3), and what they leave unexplained.
 
     A step is the one of STEPS that makes the frames agree best where they overlap; the rest is the mean absolute
-    difference, of 1, that is left.
+    difference that is left, as a share of the clip's contrast: its mean absolute deviation from its mean colour.
     """
     frames = clip.astype(np.float32) / 255
     rests = np.array([[_difference(a, b, *step) for step in STEPS] for a, b in zip(frames, frames[1:], strict=False)])
     best = rests.argmin(axis=1)
-    return np.array(STEPS)[best], float(rests.min(axis=1).mean())
+    contrast = np.abs(frames - frames.mean(axis=(0, 1, 2))).mean()
+    return np.array(STEPS)[best], float(rests.min(axis=1).mean() / max(contrast, 1e-3))
 
 
 def smoothness(steps: np.ndarray) -> float:
