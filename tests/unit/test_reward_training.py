@@ -152,7 +152,9 @@ def test_bootstrap_learns_from_the_pool():
 @pytest.mark.parametrize(("tops", "bottoms"), [(10, 0), (0, 10), (0, 0)])
 def test_bootstrap_with_one_pseudo_labelled_set_only(tops, bottoms, monkeypatch):
     seen = []
-    monkeypatch.setattr(training, "train_head", lambda x, y, *rest: seen.append((x, y)) or train_head(x, y, *rest))
+    monkeypatch.setattr(
+        training, "train_head", lambda x, y, *rest, **how: seen.append((x, y)) or train_head(x, y, *rest, **how)
+    )
     config = replace(FAST, variant="bootstrap", bootstrap_positives=tops, bootstrap_negatives=bottoms)
     pool = images(30, 0.0, 9)
     train_reward_model(images(40, 0.8, 1), images(40, -0.8, 2), pool, config, seed=0)
@@ -272,3 +274,20 @@ def test_pool_is_the_first_sample_of_each_prompt(tmp_path):
     assert len(FeatureSet.read([path])) == 6
     with pytest.raises(UserError, match="1 features files for 2 part files"):
         FeatureSet.read([path], [tmp_path / "part0.json"] * 2)
+
+
+def test_pseudo_labelled_images_are_never_held_out(monkeypatch):
+    """Held-out accuracy of the bootstrap stage is measured on D_r alone: pseudo-labels are no truth."""
+    known, pseudo = torch.randn(40, 6), torch.full((20, 6), 50.0)
+    targets = torch.cat([torch.arange(40) % 2, torch.zeros(20)])
+    seen = []
+    step = training.train_step
+
+    def spy(head, optimizer, features, labels, loss):
+        seen.append(features)
+        return step(head, optimizer, features, labels, loss)
+
+    config = replace(RewardConfig(), batch_size=8, epochs=1, holdout=0.5, checkpoints=1)
+    monkeypatch.setattr(training, "train_step", spy)
+    training.train_head(torch.cat([known, pseudo]), targets, config, 0, pseudo=20)
+    assert (torch.cat(seen) == 50.0).all(dim=1).sum() == 20

@@ -68,14 +68,24 @@ def stratified_split(positive: Tensor, fraction: float, generator: torch.Generat
     return torch.cat(train), torch.cat(held_out)
 
 
-def train_head(features: Tensor, targets: Tensor, config: RewardConfig, seed: int, device: str = "cpu") -> TrainedHead:
+def train_head(
+    features: Tensor,
+    targets: Tensor,
+    config: RewardConfig,
+    seed: int,
+    device: str = "cpu",
+    pseudo: int = 0,
+) -> TrainedHead:
     """Train one head for a fixed number of epochs (AdamW, drop_last) and keep `config.checkpoints` copies of it.
 
-    features (N, 2d) float32; targets (N,) in [0, 1], 0 = generated, above 0 = target or pseudo-target. The result
-    depends on the arguments only. UserError for too few images or steps, and for a loss that stops being finite.
+    features (N, 2d) float32; targets (N,) in [0, 1], 0 = generated, above 0 = target or pseudo-target. The last
+    `pseudo` rows have pseudo-labels; none of them is held out, since accuracy is measured against what is known. The
+    result depends on the arguments only. UserError for too few images or steps, and for a loss that stops being finite.
     """
     generator = torch.Generator().manual_seed(seed)
-    rows, held_out = stratified_split(targets > 0, config.holdout, generator)
+    known = len(targets) - pseudo
+    rows, held_out = stratified_split(targets[:known] > 0, config.holdout, generator)
+    rows = torch.cat([rows, torch.arange(known, len(targets))])
     per_epoch, batch_size = _steps_per_epoch(len(rows), config)
     marks = {round(per_epoch * config.epochs * (i + 1) / config.checkpoints) for i in range(config.checkpoints)}
     features, targets = features.to(device, torch.float32), targets.to(device, torch.float32)
@@ -131,7 +141,12 @@ def train_reward_model(
         head_logits(first.head, pool, config.loss), config.bootstrap_positives, config.bootstrap_negatives, config.alpha
     )
     second = train_head(
-        torch.cat([features, pool[chosen]]), torch.cat([targets, labels]), config, seed_of(seed, "bootstrap"), device
+        torch.cat([features, pool[chosen]]),
+        torch.cat([targets, labels]),
+        config,
+        seed_of(seed, "bootstrap"),
+        device,
+        pseudo=len(chosen),
     )
     history += [{"stage": "bootstrap", **record} for record in second.history]
     return RewardModel([second.head], config.variant, config.loss), history

@@ -12,7 +12,15 @@ from ..seeds import seed_of
 from .scenes import Scene, all_scenes, compounds
 
 # Share of all captions that belongs to each split; a caption belongs to exactly one.
-SPLITS = {"train": 0.28, "validation": 0.12, "negatives": 0.10, "eval": 0.20, "proxies": 0.14, "references": 0.16}
+SPLITS = {
+    "train": 0.20,
+    "pool": 0.08,
+    "validation": 0.12,
+    "negatives": 0.10,
+    "eval": 0.20,
+    "proxies": 0.14,
+    "references": 0.16,
+}
 KIND_WEIGHTS = {"one": 0.45, "two": 0.15, "three": 0.15, "both": 0.15, "word": 0.10}
 COMPOUND_WEIGHTS = {"compound": 1.0}
 
