@@ -19,8 +19,7 @@ def metrics_files(scale, sheet, replicate=0):
     """Metrics files of a table or figure in one replicate: every row on every prompt set of its columns."""
     return [
         f"results/{scale}metrics/{policy}/{prompt_set}/{selection}.json"
-        for policy, selection in CONFIG.table_candidates(sheet, scale, replicate)
-        for prompt_set in CONFIG.table_prompt_sets(sheet, scale)
+        for policy, prompt_set, selection in CONFIG.table_measurements(sheet, scale, replicate)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Recipes of rewards and runs: parents first, then the recipe's own differences, then what the scale changes."""
+"""Recipes of rewards, discriminators and runs: parents, a recipe's own differences, then what a scale changes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from .problems import Problems
 META = ("parent", "abstract", "description")
 SELECTION = "selection"
 """`data` of a run that trains on the generator's own samples."""
-DECIDES = {"reward": "kind", "run": "objective"}
-"""Key of a recipe on which it depends what other keys it has; schemas say so by `x-kinds` and `x-objectives`."""
+ROLLOUTS = "rollouts"
+"""`data` of a run that samples while it trains (objective grpo)."""
+DECIDES = {"reward": "kind", "discriminator": "kind", "run": "objective"}
+"""Kinds of recipes, and the key on which a recipe's other keys depend; schemas say so by `x-kinds`, `x-objectives`."""
+KINDS = tuple(DECIDES)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One reward or run as written: its own differences (leaves lifted), its parent, and the file that states it."""
+    """One recipe as written: its own differences (leaves lifted), its parent, and the file that states it."""
 
     name: str
-    kind: str  # reward or run
+    kind: str  # one of KINDS
     document: Document
     own: dict
     parent: str | None
