@@ -177,3 +177,20 @@ def local_rules() -> set[str]:
     """Rules that the head process runs itself, even on a cluster."""
     blocks = [re.search(r"^localrules:\n((?:    .+\n)+)", path.read_text(), re.MULTILINE) for path in RULES]
     return {name for block in blocks if block for name in re.findall(r"\w+", block[1])}
+
+
+@pytest.mark.parametrize(
+    ("target", "minutes", "megabytes"),
+    [
+        ("results/samples/sd15/train/part0.json", 120, 32_000),  # 10,000 images of 512 x 512
+        ("results/samples/sdxl/train/part0.json", 480, 32_000),  # four times the pixels
+        ("results/pilot/samples/sd15/train/part0.json", 60, 32_000),  # 5,000 images
+        ("results/samples/sd15_sft.r1/eval/part0.json", 15, 32_000),  # 1,000 images; 15 minutes are the least
+        ("results/pilot/policies/sdxl_safe_dpo.r1/policy.json", 288, 57_600),  # 1,000 prompts x 4 pairs x 2 x 4
+        ("results/tiny/samples/sd15/eval/part0.json", 15, 1_500),
+    ],
+)
+def test_a_job_asks_for_what_its_images_need(planned, target, minutes, megabytes):
+    said = planned.snakemake("-n", target).stdout
+    resources = re.search(rf"output: {target}(?:,.*)?\n(?:    .*\n)*?    resources: (.+)\n", said)[1]
+    assert f"runtime={minutes}," in resources and f"mem_mb={megabytes}," in resources
