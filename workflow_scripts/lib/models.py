@@ -40,9 +40,10 @@ def resolve_weights(entry: dict) -> Path:
 
 
 def identity(entry: dict) -> dict:
-    """What of an entry and its parts decides the results: class, sources and checksums, not its title or licence."""
+    """What of an entry and its parts decides the results: class, sources, checksums, length of texts; not its title."""
     own = {key: entry[key] for key in ("class", "source", "processor", "vae", "sha256") if key in entry}
-    return own | {name: identity(part) for name, part in entry.get("parts", {}).items()}
+    text = {key: value for key, value in entry.get("sampling", {}).items() if key == "max_sequence_length"}
+    return own | text | {name: identity(part) for name, part in entry.get("parts", {}).items()}
 
 
 def sources(entry: dict) -> Iterator[dict]:

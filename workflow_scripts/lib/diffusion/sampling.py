@@ -96,7 +96,7 @@ def _sample_shard(pipeline, requests: list[Request], settings, batch_size: int, 
 def sample(
     pipeline: DiffusionPipeline, requests: list[Request], settings: SamplingSettings
 ) -> tuple[np.ndarray, Tensor]:
-    """Images (B, H, W, 3) uint8 and the final latents (B, C, h, w) float32, as the UNet sees them (scaled).
+    """Images (B, H, W, 3) uint8 and the final latents (B, C, h, w) float32, as the denoiser sees them (scaled).
 
     Clips are (B, F, H, W, 3), their latents (B, C, F, h, w).
     """
@@ -117,8 +117,9 @@ def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], guided: bool
     unique = list(dict.fromkeys(prompts))
     index = [unique.index(prompt) for prompt in prompts]
     names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    same = {"prompt_2": None, "prompt_3": None} if hasattr(pipeline, "text_encoder_3") else {}  # SD3 wants them said
     embeddings = pipeline.encode_prompt(
-        prompt=unique, device=pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=guided
+        prompt=unique, **same, device=pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=guided
     )
     return {name: value[index] for name, value in zip(names, embeddings, strict=False) if value is not None}
 

@@ -16,12 +16,15 @@ HELP = {
     "max_steps": "optimiser steps",
     "lr_scheduler": "constant_with_warmup or cosine",
     "optimizer": "adamw or adafactor",
-    "scope": "full: every weight of the UNet; lora: adapters on its attention",
+    "scope": "full: every weight of the denoiser; lora: adapters on its attention",
+    "lora_alpha": "an adapter counts lora_alpha / lora_rank times (default: once)",
+    "lora_targets": "attn: SD3's joint attention; attn_and_attn2: also its second one (default: each to_q, to_k, to_v)",
     "mixed_precision": "no or bf16",
     "ema_decay": "average the weights over steps with this decay",
+    "ema_every": "optimiser steps from one update of the average to the next",
     "checkpoint_seconds": "seconds between states, more where saving would take over 2 % of the time; 0: each step",
 }
-TYPES = {"int": int, "float": float, "str": str, "int | None": int, "float | None": float}
+TYPES = {"int": int, "float": float, "str": str, "str | None": str, "int | None": int, "float | None": float}
 
 
 def add_training_options(options: argparse.ArgumentParser) -> None:

@@ -25,9 +25,12 @@ class TrainingSettings:
     caption_dropout: float = 0.2
     scope: str = "full"
     lora_rank: int | None = None
+    lora_alpha: int | None = None
+    lora_targets: str | None = None
     mixed_precision: str = "no"
     gradient_checkpointing: bool = False
     ema_decay: float | None = None
+    ema_every: int = 1
     checkpoint_seconds: float = 60.0
 
     @property
