@@ -24,6 +24,7 @@ DISCRIMINATING = ("scorer", "text_image_encoder", "feature_extractor")
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
 
+PART_KINDS = ("scorer", "text_recogniser", "text_image_encoder")
 PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub", "prompts_table")
 
 
@@ -54,10 +55,10 @@ def _check_model_bases(config: Config, problems: Problems) -> None:
 
 
 def _check_model_parts(config: Config, problems: Problems) -> None:
-    scorers = [name for name, entry in config.models.data.items() if entry["kind"] == "scorer"]
+    parts = [name for name, entry in config.models.data.items() if entry["kind"] in PART_KINDS]
     for name, entry in config.models.data.items():
         for part, other in entry.get("parts", {}).items():
-            others = [one for one in scorers if one != name]
+            others = [one for one in parts if one != name]
             problems.check_known(f"model '{name}' names part", other, others, config.models.where(name, "parts", part))
 
 
@@ -128,9 +129,9 @@ def _check_recipe_names(config: Config, problems: Problems) -> None:
             for key, known in named.items():
                 if recipe.own.get(key) is not None:
                     problems.check_known(f"{kind} '{name}' names {key}", recipe.own[key], known, recipe.where(key))
-            for role in recipe.own.get("rewards", {}):
-                where = recipe.where("rewards", role)
-                problems.check_known(f"{kind} '{name}' is rewarded by", role, scorers, where)
+            for key, said in (("rewards", "is rewarded by"), ("watch", "is watched by")):
+                for role in recipe.own.get(key, ()):
+                    problems.check_known(f"{kind} '{name}' {said}", role, scorers, recipe.where(key))
 
 
 def _rounds(config: Config) -> list[str]:

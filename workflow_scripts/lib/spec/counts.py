@@ -104,7 +104,7 @@ def _check_study(config: Config, scale: Scale, study: Study, problems: Problems)
     where = study.document.where("num_prompts")
     if problems.check_known(f"{said} needs prompt set", study.prompts, scale.prompts, study.document.where("prompts")):
         most = scale.prompts[study.prompts]
-        if study.num_prompts > most:
+        if study.num_shown(scale) > most:
             problems.add(f"{said} shows {study.num_prompts} prompts, but the set {study.prompts} has {most}", where)
 
 

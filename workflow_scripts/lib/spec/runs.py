@@ -113,7 +113,7 @@ def missing_keys(properties: dict, tree: dict, only: str, value: str | None, pre
     A key whose schema lists values under `only` is one of recipes with such a value.
     """
     for key, schema in properties.items():
-        if schema.get("x-meta") or value not in schema.get(only, [value]):
+        if schema.get("x-meta") or schema.get("x-optional") or value not in schema.get(only, [value]):
             continue
         if "properties" in schema and "$ref" not in schema:
             yield from missing_keys(schema["properties"], tree.get(key, {}), only, value, f"{prefix}{key}.")
