@@ -8,7 +8,7 @@ from pathlib import Path
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint
-from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config, parse_policy
+from workflow_scripts.lib.spec import Curves, Diagram, ImageGrid, RankFigure, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
 from workflow_scripts.lib.spec.scales import FEWEST_REPLICATES, prefix_of
 from workflow_scripts.lib.spec.studies import studies_at

@@ -82,8 +82,8 @@ def grid(rows: "pd.DataFrame") -> Grid:
 
 
 def _side_by_side(rows: "pd.DataFrame", best: set[int]) -> Grid:
-    """One block, with a group of columns for each base; a row that a base lacks is empty there."""
-    columns = rows.drop_duplicates(["base", "column"])
+    """One block, with a group of columns for each base, those that a row of it has; what a base lacks is empty."""
+    columns = _reported(rows).drop_duplicates(["base", "column"])
     header = [(f"{row.base}: {row.title}", ARROWS[row.better]) for row in columns.itertuples()]
     cells = {(row.row, row.base, row.column): _cell(row, row.Index in best) for row in rows.itertuples()}
     missing = Cell(EMPTY, "", "", "", False)

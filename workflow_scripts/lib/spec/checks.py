@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .curves import Curves
 from .grids import ImageGrid
 from .leaves import leaves
 from .policies import parse_policy
@@ -18,7 +19,7 @@ from .validation import Schemas
 if TYPE_CHECKING:
     from .config import Config
 
-Sheet = Table | RankFigure | ImageGrid | Diagram | Study
+Sheet = Table | RankFigure | ImageGrid | Diagram | Curves | Study
 DISCRIMINATING = ("scorer", "text_image_encoder", "feature_extractor")
 """Kinds of models that a discriminator may be made of."""
 DISTANCES = ("frechet_distance", "kernel_distance")

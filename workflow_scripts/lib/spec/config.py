@@ -11,6 +11,7 @@ from ..errors import UserError
 from .availability import lacking, lacking_policy
 from .checks import check_names, check_recipes
 from .counts import check_counts
+from .curves import Curves, read_curves
 from .grids import Block, ImageGrid, read_grid
 from .leaves import lift, plain
 from .ledger import LedgerRow, rows_of_scale
@@ -28,11 +29,12 @@ FIGURES = {
     "rank_figure": ("figures", read_figure),
     "image_grid": ("grids", read_grid),
     "diagram": ("diagrams", read_diagram),
+    "curves": ("curves", read_curves),
 }
 """Schema and reader of each kind of figure."""
 ARCHITECTURE = "architecture"
-Figure = RankFigure | ImageGrid | Diagram
-F = TypeVar("F", RankFigure, ImageGrid, Diagram)
+Figure = RankFigure | ImageGrid | Diagram | Curves
+F = TypeVar("F", RankFigure, ImageGrid, Diagram, Curves)
 
 
 @dataclass
@@ -199,7 +201,7 @@ class Config:
         return self._pools[name].get((str(replace(policy, replicate=0)), prompt_set), 1)
 
     def figures_of(self, kind: type[F]) -> dict[str, F]:
-        """The figures of one class (RankFigure, ImageGrid, Diagram) by name."""
+        """The figures of one class (RankFigure, ImageGrid, Diagram, Curves) by name."""
         return {name: figure for name, figure in self.figures.items() if isinstance(figure, kind)}
 
     def columns_shown(self, block: Block, scale: str) -> list[PlannedRow]:
