@@ -21,6 +21,7 @@ Sheet = Table | RankFigure | ImageGrid | Diagram | Study
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
 
+PART_KINDS = ("scorer", "text_recogniser", "text_image_encoder")
 PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub", "prompts_table")
 
 
@@ -51,10 +52,10 @@ def _check_model_bases(config: Config, problems: Problems) -> None:
 
 
 def _check_model_parts(config: Config, problems: Problems) -> None:
-    scorers = [name for name, entry in config.models.data.items() if entry["kind"] == "scorer"]
+    parts = [name for name, entry in config.models.data.items() if entry["kind"] in PART_KINDS]
     for name, entry in config.models.data.items():
         for part, other in entry.get("parts", {}).items():
-            others = [one for one in scorers if one != name]
+            others = [one for one in parts if one != name]
             problems.check_known(f"model '{name}' names part", other, others, config.models.where(name, "parts", part))
 
 
