@@ -83,9 +83,10 @@ def check_rollouts(config: Config, scale: Scale, name: str, problems: Problems) 
     if groups > prompts:
         has = f"the set '{tree['prompts']}' has {prompts} prompts"
         problems.add(f"{said} draws {groups} prompts for an epoch, but {has}", tree["grpo"]["groups_per_epoch"].where)
-    if images % grpo["updates_per_epoch"]:
-        of = f"{images} images of an epoch to {grpo['updates_per_epoch']} updates"
-        problems.add(f"{said} cannot divide {of} evenly", tree["grpo"]["updates_per_epoch"].where)
+    if images % (grpo["updates_per_epoch"] * grpo["micro_batch_size"]):
+        of = f"{images} images of an epoch into {grpo['updates_per_epoch']} updates of whole micro-batches"
+        where = tree["grpo"]["micro_batch_size"].where
+        problems.add(f"{said} cannot divide {of} of {grpo['micro_batch_size']}", where)
     start = 0 if grpo["window_start"] == "random" else grpo["window_start"]
     if start + grpo["window_width"] > grpo["sampling_steps"]:
         last = f"step {start + grpo['window_width']}, but a rollout has {grpo['sampling_steps']}"
