@@ -132,7 +132,7 @@ def _check_recipe_names(config: Config, problems: Problems) -> None:
                     problems.check_known(f"{kind} '{name}' names {key}", recipe.own[key], known, recipe.where(key))
             for key, said in (("rewards", "is rewarded by"), ("watch", "is watched by")):
                 for role in recipe.own.get(key, ()):
-                    problems.check_known(f"{kind} '{name}' {said}", role, scorers, recipe.where(key))
+                    problems.check_known(f"{kind} '{name}' {said}", role, scorers, recipe.where(key, role))
 
 
 def _rounds(config: Config) -> list[str]:
