@@ -58,15 +58,17 @@ def paired_references(references: Tensor | Sequence[Tensor], prompts: Sequence[s
     return torch.stack(chosen)
 
 
-def colour_jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Images (B, 3, H, W) in [0, 1], each with its own brightness and contrast: factors 1 ± strength.
+def jitter_factors(count: int, strength: float, generator: torch.Generator) -> Tensor:
+    """Brightness and contrast (2, B) of as many images, uniform in 1 ± strength."""
+    return 1 + strength * (2 * torch.rand(2, count, generator=generator) - 1)
+
+
+def colour_jitter(images: Tensor, factors: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [0, 1] with their own brightness and contrast, by `factors` (2, B).
 
     As torchvision defines them: brightness multiplies, contrast moves pixels from the mean grey; brightness first.
     """
-    if not strength:
-        return images
-    factors = 1 + strength * (2 * torch.rand(2, len(images), 1, 1, 1, generator=generator) - 1)
-    brightness, contrast = factors.to(images.device)
+    brightness, contrast = factors.to(images.device).view(2, -1, 1, 1, 1)
     brighter = (images * brightness).clamp(0, 1)
     weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
     grey = (brighter * weights).sum(dim=1, keepdim=True).mean(dim=(2, 3), keepdim=True)

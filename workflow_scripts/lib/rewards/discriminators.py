@@ -7,7 +7,7 @@ normalisation on tensors. Trained weights are float32 whatever the arithmetic of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..errors import UserError
-from .adversarial import LOSSES, colour_jitter, paired_references
+from .adversarial import LOSSES, colour_jitter, jitter_factors, paired_references
 from .clip import TransformersCLIP
 from .encoders import DTYPES
 from .foundation import FoundationModel, load_foundation
@@ -99,21 +99,26 @@ class Discriminator:
         references = paired_references(references, prompts).to(generated.device)
         require_finite_images(generated, prompts)
         self.optimiser.zero_grad(set_to_none=True)
+        sides = [self._augmentation(images) for images in (references, generated)]
         totals = {"loss": 0.0, "reference": 0.0, "generated": 0.0, "accuracy": 0.0}
         for chunk in self._chunks(len(generated)):
-            shares = self._backward(references[chunk], generated[chunk], prompts[chunk], len(generated))
-            totals = {name: total + shares[name] for name, total in totals.items()}
+            pair = [augmented(chunk) for augmented in sides]
+            share = len(pair[0]) / len(generated)
+            means = self._backward(*pair, prompts[chunk], share)
+            totals = {name: total + share * means[name] for name, total in totals.items()}
         return self._step(totals)
 
-    def _backward(self, references: Tensor, generated: Tensor, prompts: Sequence[str], count: int) -> dict[str, float]:
-        """Gradients of some of `count` pairs, and their share of every mean."""
-        pair = [self.outputs(self._augmented(images), prompts) for images in (references, generated)]
-        loss, share = self.loss(*pair), len(prompts) / count
+    def _backward(
+        self, references: Tensor, generated: Tensor, prompts: Sequence[str], share: float
+    ) -> dict[str, float]:
+        """Add the gradients of a share of all pairs; their own means."""
+        pair = [self.outputs(images, prompts) for images in (references, generated)]
+        loss = self.loss(*pair)
         (loss * share).backward()
         ours, theirs = (self.reward(outputs.detach()) for outputs in pair)
         means = {"loss": loss, "reference": ours.mean(), "generated": theirs.mean()}
         means["accuracy"] = (ours > theirs).float().mean()
-        return {name: share * value.item() for name, value in means.items()}
+        return {name: value.item() for name, value in means.items()}
 
     def _step(self, totals: dict[str, float]) -> dict[str, float]:
         gradients = [parameter.grad for parameter in self.trained.values()]
@@ -151,8 +156,13 @@ class Discriminator:
         self.generator.set_state(state["generator"].cpu())
         self.updates = state["updates"]
 
-    def _augmented(self, images: Tensor) -> Tensor:
-        return to_uint8(colour_jitter(images.float(), self.options.colour_jitter, self.generator))
+    def _augmentation(self, images: Tensor) -> Callable[[slice], Tensor]:
+        """Some of the images (B, 3, H, W) as they are trained on, uint8; their colours are drawn for all at once."""
+        strength = self.options.colour_jitter
+        if not strength:
+            return lambda chunk: to_uint8(images[chunk])
+        factors = jitter_factors(len(images), strength, self.generator)
+        return lambda chunk: to_uint8(colour_jitter(images[chunk].float(), factors[:, chunk]))
 
     def _chunks(self, count: int) -> list[slice]:
         size = self.options.batch_size
