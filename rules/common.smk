@@ -8,7 +8,7 @@ from pathlib import Path
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint
-from workflow_scripts.lib.spec import Curves, Diagram, ImageGrid, RankFigure, load_config, parse_policy
+from workflow_scripts.lib.spec import Curves, Diagram, ImageGrid, RankFigure, WinRates, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
 from workflow_scripts.lib.spec.scales import FEWEST_REPLICATES, prefix_of
 from workflow_scripts.lib.spec.studies import studies_at
@@ -182,8 +182,13 @@ def studies(names):
     """Pages and proxy win rates of studies at the chosen scale, and win rates of those that people have voted in."""
     parts = {name: ["html", "proxy.csv", "proxy.md"] for name in names}
     for name in names:
-        parts[name] += ["votes.csv", "votes.md"] * any(Path(f"resources/votes/{SCALE}{name}").glob("[!.]*"))
+        parts[name] += ["votes.csv", "votes.md"] * has_votes(SCALE, name)
     return [f"results/{SCALE}studies/{name}.{part}" for name in names for part in parts[name]]
+
+
+def has_votes(scale, study):
+    """Whether people's votes on a study are there."""
+    return any(Path(f"resources/votes/{scale}{study}").glob("[!.]*"))
 
 
 def ledger():

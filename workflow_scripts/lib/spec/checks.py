@@ -12,14 +12,14 @@ from .problems import Problems
 from .rollouts import check_discriminators, check_references, check_runs_with_rollouts
 from .runs import DECIDES, ROLLOUTS, SELECTION, misplaced_keys, missing_keys
 from .scales import Scale
-from .studies import Study
+from .studies import Study, WinRates
 from .tables import Diagram, RankFigure, Row, Table
 from .validation import Schemas
 
 if TYPE_CHECKING:
     from .config import Config
 
-Sheet = Table | RankFigure | ImageGrid | Diagram | Curves | Study
+Sheet = Table | RankFigure | ImageGrid | Diagram | Curves | WinRates | Study
 DISCRIMINATING = ("scorer", "text_image_encoder", "feature_extractor")
 """Kinds of models that a discriminator may be made of."""
 DISTANCES = ("frechet_distance", "kernel_distance")
@@ -168,6 +168,9 @@ def _check_sheet_names(config: Config, sheet: Sheet, problems: Problems) -> None
     if isinstance(sheet, Diagram):
         runs = config.recipes["run"].concrete()
         problems.check_known(f"'{sheet.name}' draws run", sheet.run, runs, sheet.document.where("run"))
+    for number, study in enumerate(sheet.studies if isinstance(sheet, WinRates) else ()):
+        where = sheet.document.where("studies", number)
+        problems.check_known(f"'{sheet.name}' shows study", study, config.studies, where)
     for block in sheet.blocks if isinstance(sheet, ImageGrid) else ():
         problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
 
