@@ -104,7 +104,7 @@ def test_samples_of_a_group_differ_and_so_do_rollouts_and_replicates():
 
 def test_a_group_of_one_is_refused():
     with pytest.raises(UserError, match="group of 1 has no others"):
-        group_samples(PROMPTS, replace(SETTINGS, group_size=1), 0, 0)
+        replace(SETTINGS, group_size=1)
 
 
 def test_a_model_that_does_not_match_flows_is_refused(pipeline_entry):

@@ -23,7 +23,10 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class RolloutSettings:
-    """How groups are sampled; the stochastic steps are a window of `window_width` steps from `window_start` on."""
+    """How groups are sampled; the stochastic steps are a window of `window_width` steps from `window_start` on.
+
+    UserError for groups of one, whose rewards have nothing to be compared with.
+    """
 
     group_size: int
     sampling_steps: int
@@ -32,6 +35,12 @@ class RolloutSettings:
     noise_level: float
     window_start: int | str
     window_width: int
+
+    def __post_init__(self) -> None:
+        if self.group_size < 2:
+            raise UserError(
+                f"a group of {self.group_size} has no others to compare its image with; set group_size to 2 or more"
+            )
 
 
 @dataclass(frozen=True)
@@ -60,12 +69,7 @@ class Trajectory:
 
 
 def group_samples(prompts: list[str], settings: RolloutSettings, seed: int, rollout: int) -> list[Sample]:
-    """The samples of a rollout, group by group: the same prompt and window, noise of their own.
-
-    UserError for groups of one, whose rewards have nothing to be compared with.
-    """
-    if settings.group_size < 2:
-        raise UserError(f"a group of {settings.group_size} has no others to compare with; set group_size to 2 or more")
+    """The samples of a rollout, group by group: the same prompt and window, noise of their own."""
     samples = []
     for group, prompt in enumerate(prompts):
         generator = torch.Generator().manual_seed(seed_of("window", seed, rollout, group))

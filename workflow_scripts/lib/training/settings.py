@@ -25,7 +25,7 @@ class TrainingSettings:
     caption_dropout: float = 0.2
     scope: str = "full"
     lora_rank: int | None = None
-    lora_alpha: int | None = None
+    lora_alpha: float | None = None
     lora_targets: str | None = None
     mixed_precision: str = "no"
     gradient_checkpointing: bool = False
