@@ -33,9 +33,13 @@ if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has
 def prompts_per_part(scale, policy, prompt_set):
     """Whole prompts of one sampling job; a clip counts as its frames."""
     counts = CONFIG.scale(scale).counts
-    frames = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"].get("num_frames", 1)
-    images = counts["images_per_shard"] * counts["shards_per_job"] // frames
+    images = counts["images_per_shard"] * counts["shards_per_job"] // frames_per_sample(scale, policy)
     return max(1, images // CONFIG.samples_per_prompt(policy, prompt_set, scale))
+
+
+def frames_per_sample(scale, policy):
+    """Frames of a clip of the policy; 1 for an image."""
+    return CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"].get("num_frames", 1)
 
 
 def parts_of(scale, collection):

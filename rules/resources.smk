@@ -1,15 +1,16 @@
-"""What a job of each verb needs at each scale. Sites, partitions and GPU types are the business of profiles/."""
+"""What a job of each verb needs, by the images it handles. Sites, partitions and GPU types are the business of profiles/."""
 
-# verb -> (memory in MB, minutes) at paper scale; pilot takes the same memory and a quarter of the time. The minutes of
-# what runs or trains a generator are those for images of 512 x 512 pixels; larger images take as much longer.
+# verb -> MB of memory, more MB and minutes for 1,000 images of 512 x 512 pixels; both grow with the pixels of an image.
+# The minutes are about three times what an H100 takes: a limit, not an estimate.
 GPU_JOBS = {
-    "sample_images": (32_000, 120),
-    "encode_images": (24_000, 30),
-    "score_images": (32_000, 45),
-    "encode_latents": (48_000, 90),
-    "train_sft": (64_000, 240),
-    "train_dpo": (64_000, 360),
+    "sample_images": (32_000, 0, 12),
+    "encode_images": (24_000, 0, 3),
+    "score_images": (32_000, 0, 4.5),
+    "encode_latents": (24_000, 300, 2.5),
+    "train_sft": (48_000, 300, 12),
+    "train_dpo": (48_000, 300, 9),
 }
+# verb -> MB of memory, minutes
 CPU_JOBS = {
     "make_prompts": (8_000, 20),
     "import_images": (8_000, 60),
@@ -19,31 +20,78 @@ CPU_JOBS = {
     "compute_metrics": (16_000, 60),
 }
 TINY = (1_500, 15)
-GENERATOR_JOBS = ("sample_images", "encode_latents", "train_sft", "train_dpo")
+LEAST_MINUTES = 15  # to start, load a model and write
+
+
+def images_of_part(wildcards):
+    """Images, or frames, of the part that a job draws or reads."""
+    scale, kind, *names = wildcards.scale, *getattr(wildcards, "collection", "samples").split("/")
+    if kind == "images":
+        role, sizes = names[0].rsplit(".", 1)
+        return CONFIG.scale(scale).images[role] * frames_of(sizes)
+    policy, prompt_set = names or (wildcards.policy, wildcards.prompt_set)
+    prompts = min(prompts_per_part(scale, policy, prompt_set), CONFIG.scale(scale).prompts[prompt_set])
+    return prompts * CONFIG.samples_per_prompt(policy, prompt_set, scale) * frames_per_sample(scale, policy)
+
+
+def frames_of(sizes):
+    """`16x320x512` -> 16, `512x512` -> 1."""
+    return int(sizes.split("x")[0]) if sizes.count("x") == 2 else 1
+
+
+def images_encoded(wildcards):
+    """Images, or frames, whose latents a job makes: of a data role, or the best and the worst of each pair."""
+    scale = CONFIG.scale(wildcards.scale)
+    if "dataset" in wildcards.keys():
+        return scale.images[wildcards.dataset]
+    pairs = scale.prompts[wildcards.prompt_set] * int(wildcards.pairs)
+    return 2 * pairs * frames_per_sample(wildcards.scale, wildcards.policy)
+
+
+def images_trained_on(wildcards):
+    """Images, or frames, that all steps of a round pass through the model."""
+    run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    scale, training, per_example = CONFIG.scale(wildcards.scale), run["training"], 1 + (run["objective"] == "dpo")
+    given = run["data"] in scale.images
+    examples = scale.images[run["data"]] if given else scale.prompts[run["prompts"]] * run["pairs"]
+    batch = training["batch_size"] * training["gradient_accumulation_steps"]
+    seen = training["max_steps"] * batch if training["max_steps"] else training["epochs"] * examples
+    return seen * per_example * frames_per_sample(wildcards.scale, wildcards.policy)
+
+
+def images_of_job(verb, wildcards):
+    """Images that a job of this verb handles, in units of 512 x 512 pixels where a generator makes them."""
+    counts = {"encode_latents": images_encoded, "train_sft": images_trained_on, "train_dpo": images_trained_on}
+    return counts.get(verb, images_of_part)(wildcards) * size_factor(verb, wildcards)
 
 
 def size_factor(verb, wildcards):
     """How many times 512 x 512 pixels the images of a job's generator have, at least 1."""
-    if verb not in GENERATOR_JOBS:
+    if verb in ("encode_images", "score_images"):  # a scorer resizes what it reads
         return 1
     sampling = CONFIG.model(CONFIG.base_model(wildcards.policy, wildcards.scale), wildcards.scale)["sampling"]
     return max(1, sampling["height"] * sampling["width"] // 512**2)
 
 
+def needs_of(verb, wildcards):
+    """MB of memory and minutes of a job."""
+    if wildcards.scale == "tiny/":
+        return TINY
+    if verb in CPU_JOBS:
+        return CPU_JOBS[verb]
+    memory, more_memory, minutes = GPU_JOBS[verb]
+    thousands = images_of_job(verb, wildcards) / 1000
+    return round(memory + more_memory * thousands), max(LEAST_MINUTES, ceil(minutes * thousands))
+
+
 def resources_of(verb):
     """Memory and time of a job of this verb, growing with each attempt, and a GPU where the scale's device is cuda."""
-    memory, minutes = (GPU_JOBS | CPU_JOBS)[verb]
-
-    def needs(wildcards, attempt):
-        return {"tiny/": TINY, "pilot/": (memory, minutes // 4)}.get(wildcards.scale, (memory, minutes)), attempt
 
     def mem_mb(wildcards, attempt):
-        (megabytes, _), attempt = needs(wildcards, attempt)
-        return megabytes * attempt
+        return needs_of(verb, wildcards)[0] * attempt
 
     def runtime(wildcards, attempt):
-        (_, minutes), attempt = needs(wildcards, attempt)
-        return minutes * size_factor(verb, wildcards) * attempt
+        return needs_of(verb, wildcards)[1] * attempt
 
     def gpu(wildcards):
         return int(verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda")

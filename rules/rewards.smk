@@ -1,6 +1,6 @@
 """Rewards: GAN-RM's head on frozen features, what it is compared with, and what they select."""
 
-HEADS = ("rpl", "linear", "centroid")  # kinds of rewards that are a head; the others need none
+from workflow_scripts.lib.rewards.settings import KINDS as HEADS  # a reward of another kind has no head
 
 
 def reward_of(wildcards):

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.rewards.settings import RewardConfig
 
-if TYPE_CHECKING:
-    from workflow_scripts.lib.rewards.training import RewardConfig
+HELP = {
+    "kind": "rpl (Tab. 6), linear, or centroid, which needs no --negatives",
+    "variant": "naive, average, voting or bootstrap (Tab. 4)",
+    "loss": "bce per output, or softmax",
+    "learning_rate": "of AdamW",
+    "weight_decay": "of AdamW",
+    "batch_size": "images per step; an incomplete last batch is dropped",
+    "epochs": "passes over the training images",
+    "dropout": "after the first hidden layer",
+    "holdout": "share of each class held out to report accuracy",
+    "checkpoints": "heads kept at regular steps, for average and voting",
+    "bootstrap_positives": "top-ranked images that become pseudo-positives",
+    "bootstrap_negatives": "lowest-ranked images that become negatives",
+    "alpha": "decay of the pseudo-labels with rank; ln 2 / positives when left out",
+}
+TYPES = {"int": int, "float": float, "str": str, "float | None": float}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,10 +58,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _config(args: argparse.Namespace) -> RewardConfig:
-    from dataclasses import fields
-
-    from workflow_scripts.lib.rewards.training import RewardConfig
-
     return RewardConfig(**{field.name: getattr(args, field.name) for field in fields(RewardConfig)})
 
 
@@ -68,19 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--num-proxies", type=int, help="use the first so many proxies; all when left out")
     add("--num-negatives", type=int, help="use the first so many negatives; all when left out")
-    add("--kind", default="rpl", help="rpl (Tab. 6), linear, or centroid, which needs no --negatives")
-    add("--variant", default="bootstrap", help="naive, average, voting or bootstrap (Tab. 4)")
-    add("--loss", default="bce", help="bce per output, or softmax")
-    add("--checkpoints", type=int, default=5, help="heads kept at regular steps, for average and voting")
-    add("--bootstrap-positives", type=int, default=500, help="top-ranked images that become pseudo-positives")
-    add("--bootstrap-negatives", type=int, default=500, help="lowest-ranked images that become negatives")
-    add("--alpha", type=float, help="decay of the pseudo-labels with rank; ln 2 / positives when left out")
-    add("--learning-rate", type=float, default=1e-4, help="of AdamW")
-    add("--weight-decay", type=float, default=1e-2, help="of AdamW")
-    add("--batch-size", type=int, default=64, help="images per step; an incomplete last batch is dropped")
-    add("--epochs", type=int, default=50, help="passes over the training images")
-    add("--dropout", type=float, default=0.2, help="after the first hidden layer")
-    add("--holdout", type=float, default=0.1, help="share of each class held out to report accuracy")
+    for field in fields(RewardConfig):
+        name = "--" + field.name.replace("_", "-")
+        add(name, type=TYPES[field.type], default=field.default, help=HELP[field.name])
     add("--seed", type=int, default=0, help="of the initial weights, the split, the order and the dropout")
     add("--device", default="cpu", help="cpu, cuda or cuda:N")
     add("--out", type=Path, required=True, help="reward model (.safetensors)")

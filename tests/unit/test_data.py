@@ -98,6 +98,15 @@ def test_a_folder_gives_its_images_in_order_of_name(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     items = list(read_dataset({"kind": "folder", "path": str(tmp_path)}, 3, (16, 16), 0, tmp_path))
     assert [item.image.mean() for item in items] == [10, 200, 90]
+    assert [item.prompt for item in items] == ["", "", ""]
+
+
+def test_a_text_file_beside_an_image_of_a_folder_is_its_caption(tmp_path):
+    for name in ("frog", "cat"):
+        Image.new("RGB", (16, 16)).save(tmp_path / f"{name}.png")
+    (tmp_path / "frog.txt").write_text("a frog\n at dawn \n", encoding="utf-8")
+    items = list(read_dataset({"kind": "folder", "path": str(tmp_path)}, 2, (16, 16), 0, tmp_path))
+    assert [item.prompt for item in items] == ["", "a frog at dawn"]
 
 
 def test_a_folder_with_too_few_images_or_a_broken_one_is_refused(tmp_path):

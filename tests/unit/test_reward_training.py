@@ -13,13 +13,8 @@ from workflow_scripts.lib.rewards import training
 from workflow_scripts.lib.rewards.features import FeatureSet, common_encoder, read_features, write_features
 from workflow_scripts.lib.rewards.rpl import load_reward_model
 from workflow_scripts.lib.rewards.scoring import head_logits
-from workflow_scripts.lib.rewards.training import (
-    RewardConfig,
-    auc,
-    stratified_split,
-    train_head,
-    train_reward_model,
-)
+from workflow_scripts.lib.rewards.settings import RewardConfig
+from workflow_scripts.lib.rewards.training import auc, stratified_split, train_head, train_reward_model
 from workflow_scripts.lib.shards import ImageRecord, ShardWriter, key_of, write_part
 from workflow_scripts.train_reward import main as train_reward
 

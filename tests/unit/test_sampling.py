@@ -8,6 +8,7 @@ import torch
 from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, decode, requests_for, sample, sample_part
+from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.shards import Part
 
 SETTINGS = SamplingSettings(num_inference_steps=3, guidance_scale=1.0, height=32, width=32)
@@ -95,6 +96,15 @@ def test_a_killed_part_keeps_its_shards_and_ends_equal(tmp_path, pipeline, monke
     assert [(row.key, image.tobytes()) for row, image in Part(whole).images()] == [
         (row.key, image.tobytes()) for row, image in Part(broken).images()
     ]
+
+
+def test_images_without_captions_cannot_be_trained_on():
+    class Uncaptioned:
+        def index(self):
+            return pd.DataFrame({"prompt_id": [0, 1], "k": [0, 0], "prompt": ["a frog", ""]})
+
+    with pytest.raises(UserError, match=r"1 of 2 images to train on have no caption; .*frog\.txt"):
+        pairs_of(Uncaptioned(), None)
 
 
 def test_encoded_latents_decode_to_the_image_and_sampler_latents_are_the_samplers_own(tmp_path, pipeline):

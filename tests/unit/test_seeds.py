@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from workflow_scripts.lib.seeds import seed_of, seeds_of_images
+from workflow_scripts.lib.seeds import seed_of
 
 
 def test_a_seed_is_the_first_63_bits_of_a_sha256():
@@ -34,16 +34,3 @@ def test_numpy_integers_count_as_integers():
 def test_what_is_neither_text_nor_number_is_refused():
     with pytest.raises(TypeError):
         seed_of(object())
-
-
-def test_the_seed_of_an_image_does_not_depend_on_its_batch():
-    prompts, ks = ["a", "a", "b"], [0, 1, 0]
-    together = seeds_of_images(5, "train", prompts, ks)
-    assert together == [seeds_of_images(5, "train", [prompt], [k])[0] for prompt, k in zip(prompts, ks, strict=True)]
-    assert together == [seed_of(5, "train", "a", 0), seed_of(5, "train", "a", 1), seed_of(5, "train", "b", 0)]
-    assert len(set(together)) == 3
-
-
-def test_a_forgotten_k_is_an_error():
-    with pytest.raises(ValueError, match="shorter"):
-        seeds_of_images(0, "train", ["a", "b"], [0])

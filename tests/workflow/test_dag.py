@@ -29,11 +29,11 @@ def planned(tmp_path_factory) -> Study:
     [
         ("ganrm_tab1", {"make_table": 1, "make_sheet": None, "train_sft": 2, "train_dpo": 8, "compute_metrics": 12}),
         ("ganrm_tab2", {"make_table": 1, "train_reward": 2, "train_dpo": 2, "compute_metrics": 12}),
-        ("ganrm_tab3", {"make_table": 1, "sample_images": 4, "train_reward": 1, "train_dpo": 1, "compute_metrics": 2}),
+        ("ganrm_tab3", {"make_table": 1, "sample_images": 5, "train_reward": 1, "train_dpo": 1, "compute_metrics": 2}),
         ("ganrm_fig9", {"make_sheet": 1, "animate_sheet": 1, "train_dpo": 1, "compute_metrics": None}),
         ("ganrm_fig4", {"make_sheet": 1, "train_reward": 1, "train_dpo": 1, "compute_metrics": None}),
         ("ganrm_fig3", {"make_sheet": 1, "train_sft": 2, "train_dpo": 8, "compute_metrics": None}),
-        ("ganrm_tab4", {"make_table": 1, "train_reward": 4, "sample_images": 5, "compute_metrics": 4}),
+        ("ganrm_tab4", {"make_table": 1, "train_reward": 4, "sample_images": 4, "compute_metrics": 4}),
         ("ganrm_tab5", {"make_table": 1, "train_reward": 6, "train_dpo": 6, "compute_metrics": 8}),
         ("ganrm_tab6", {"check_architecture": 1, "total": 2}),
         ("ganrm_tab7", {"make_table": 1, "train_reward": 3, "train_sft": 3, "train_dpo": 3, "compute_metrics": 9}),
@@ -79,10 +79,10 @@ def test_a_bare_snakemake_makes_everything_and_directions_every_claim(planned):
 def test_the_paper_scale_table_lists_its_true_jobs(planned):
     jobs = planned.dry_run(PAPER_TABLE)
     evaluated = 5  # base (and RM@10, the same images), DiffusionDPO, SFT, DPO rounds 1 and 3
-    encoded_by_clip = 1 + ROUNDS * (1 + POOL_PARTS) + 1  # proxies; negatives and pool of each round; the pool of RM@10
+    encoded_by_clip = 1 + ROUNDS * (2 + POOL_PARTS) + 1  # proxies; negatives, pool and samples of each round; RM@10's
     of_each_base = {
         "import_images": 2,
-        "sample_images": ROUNDS * (POOL_PARTS + 1) + evaluated,
+        "sample_images": ROUNDS * (POOL_PARTS + 2) + evaluated,
         "encode_images": encoded_by_clip + DISTANCES * (1 + evaluated),
         "score_images": SCORERS * evaluated,
         "train_reward": ROUNDS,
@@ -94,7 +94,7 @@ def test_the_paper_scale_table_lists_its_true_jobs(planned):
         "compute_metrics": evaluated + 1,
     }
     assert jobs == {
-        "make_prompts": 3,
+        "make_prompts": 4,
         **{rule: BASES * count for rule, count in of_each_base.items()},
         "make_table": 1,
         "total": sum(count for rule, count in jobs.items() if rule != "total"),
@@ -177,3 +177,20 @@ def local_rules() -> set[str]:
     """Rules that the head process runs itself, even on a cluster."""
     blocks = [re.search(r"^localrules:\n((?:    .+\n)+)", path.read_text(), re.MULTILINE) for path in RULES]
     return {name for block in blocks if block for name in re.findall(r"\w+", block[1])}
+
+
+@pytest.mark.parametrize(
+    ("target", "minutes", "megabytes"),
+    [
+        ("results/samples/sd15/train/part0.json", 120, 32_000),  # 10,000 images of 512 x 512
+        ("results/samples/sdxl/train/part0.json", 480, 32_000),  # four times the pixels
+        ("results/pilot/samples/sd15/train/part0.json", 60, 32_000),  # 5,000 images
+        ("results/samples/sd15_sft.r1/eval/part0.json", 15, 32_000),  # 1,000 images; 15 minutes are the least
+        ("results/pilot/policies/sdxl_safe_dpo.r1/policy.json", 288, 57_600),  # 1,000 prompts x 4 pairs x 2 x 4
+        ("results/tiny/samples/sd15/eval/part0.json", 15, 1_500),
+    ],
+)
+def test_a_job_asks_for_what_its_images_need(planned, target, minutes, megabytes):
+    said = planned.snakemake("-n", target).stdout
+    resources = re.search(rf"output: {target}(?:,.*)?\n(?:    .*\n)*?    resources: (.+)\n", said)[1]
+    assert f"runtime={minutes}," in resources and f"mem_mb={megabytes}," in resources

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-from collections.abc import Iterable
 
 
 def seed_of(*parts: str | float) -> int:
@@ -15,11 +14,3 @@ def seed_of(*parts: str | float) -> int:
     """
     text = json.dumps(parts, default=operator.index)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
-def seeds_of_images(seed: int, stream: str, prompts: Iterable[str], ks: Iterable[int]) -> list[int]:
-    """One seed per image: `prompts[i]` is the prompt of image i and `ks[i]` its number among that prompt's images.
-
-    `seed` is the replicate, `stream` what the images are for (a prompt set, a round). ValueError if lengths differ.
-    """
-    return [seed_of(seed, stream, prompt, k) for prompt, k in zip(prompts, ks, strict=True)]

@@ -99,7 +99,13 @@ def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     _enough(len(paths), count, folder)
     for i, path in enumerate(paths[:count]):
-        yield Item(i, 0, "", open_image(path.read_bytes(), shape, str(path)))
+        yield Item(i, 0, _caption_beside(path), open_image(path.read_bytes(), shape, str(path)))
+
+
+def _caption_beside(path: Path) -> str:
+    """What a text file of an image's name says, if there is one: `frog.txt` of `frog.png`."""
+    text = path.with_suffix(".txt")
+    return " ".join(text.read_text(encoding="utf-8").split()) if text.is_file() else ""
 
 
 def _archives(source: dict, count: int, shape: Shape, folder: Path) -> Iterator[Item]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from ..progress import progress
 from ..seeds import seed_of
 from ..shards import Collection, key_of
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 def pairs_of(collection: Collection, selection: Path | None) -> pd.DataFrame:
     """What to train on: columns prompt, best_key and, where there are pairs, worst_key.
 
-    Without a selection that is image 0 of each prompt, against image 1 if the collection has pairs.
+    Without a selection that is image 0 of each prompt, against image 1 if the collection has pairs. UserError for an
+    image without a caption.
     """
     import pandas as pd
 
@@ -31,6 +33,11 @@ def pairs_of(collection: Collection, selection: Path | None) -> pd.DataFrame:
         return pd.read_parquet(selection)
     index = collection.index()
     first = index.drop_duplicates("prompt_id")
+    if missing := (first["prompt"] == "").sum():
+        raise UserError(
+            f"{missing} of {len(first)} images to train on have no caption; write each into a text file of the image's "
+            "name (frog.txt beside frog.png), or choose a data set that has captions"
+        )
     sides = ("best", "worst") if index["k"].max() > 0 else ("best",)
     keys = {f"{side}_key": [key_of(i, k) for i in first["prompt_id"]] for k, side in enumerate(sides)}
     return pd.DataFrame({"prompt": list(first["prompt"]), **keys})

@@ -18,9 +18,6 @@ from torch.nn import functional as F
 from ..errors import UserError
 from ..files import atomic_write
 
-LOSSES = ("bce", "softmax")
-VARIANTS = ("naive", "average", "voting", "bootstrap")
-
 
 class RewardPredictionLayer(nn.Module):
     """Rows 5-13 of Tab. 6: 2d -> 3d -> 2d (+ residual) -> 2, each Linear followed by ReLU, then BatchNorm.

@@ -12,32 +12,9 @@ from torch import Tensor
 from ..errors import UserError
 from ..seeds import seed_of
 from .bootstrap import bootstrap_set
-from .rpl import HEADS, LOSSES, VARIANTS, Centroid, Head, RewardModel, rpl_loss
+from .rpl import HEADS, Centroid, Head, RewardModel, rpl_loss
 from .scoring import head_logits
-
-
-@dataclass(frozen=True)
-class RewardConfig:
-    """Hyperparameters of one reward model. Where the paper is silent the defaults are those of paper notes 3.2."""
-
-    kind: str = "rpl"
-    variant: str = "bootstrap"
-    loss: str = "bce"
-    learning_rate: float = 1e-4
-    weight_decay: float = 1e-2
-    batch_size: int = 64
-    epochs: int = 50
-    dropout: float = 0.2
-    holdout: float = 0.1
-    checkpoints: int = 5
-    bootstrap_positives: int = 500
-    bootstrap_negatives: int = 500
-    alpha: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, known in (("kind", HEADS), ("variant", VARIANTS), ("loss", LOSSES)):
-            if getattr(self, name) not in known:
-                raise UserError(f"unknown {name} '{getattr(self, name)}'; known: {', '.join(known)}")
+from .settings import RewardConfig
 
 
 @dataclass(frozen=True)
