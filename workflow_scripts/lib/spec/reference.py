@@ -19,6 +19,7 @@ ORDER = (
     "figures",
     "grids",
     "diagrams",
+    "curves",
     "architectures",
     "studies",
 )
