@@ -8,8 +8,9 @@ import torch
 
 from workflow_scripts.lib.diffusion.flow import cps_step
 from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.training.grpo import GRPOSettings, WindowStep, advantages, clipped_objective, grpo_losses
+from workflow_scripts.lib.training.grpo import WindowStep, advantages, clipped_objective, grpo_losses
 from workflow_scripts.lib.training.rollouts import check_counts, plan_of_updates
+from workflow_scripts.lib.training.settings import GRPOSettings
 
 SETTINGS = GRPOSettings(
     group_size=4,

@@ -12,11 +12,10 @@ from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.files import read_json
 from workflow_scripts.lib.training import grpo_training
 from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
-from workflow_scripts.lib.training.grpo import GRPOSettings
 from workflow_scripts.lib.training.judges import Judges, Replay
 from workflow_scripts.lib.training.online_training import train_online
 from workflow_scripts.lib.training.references import References
-from workflow_scripts.lib.training.settings import TrainingSettings
+from workflow_scripts.lib.training.settings import GRPOSettings, TrainingSettings
 
 PROMPTS = ["a frog on blue", "two cats on red", "the word SUN on green"]
 SETTINGS = GRPOSettings(
@@ -229,7 +228,7 @@ def test_with_replay_its_steps_reuse_the_generators_rollouts(tmp_path, sd3_entry
 
 def test_it_is_triggered_when_generated_images_are_preferred(tmp_path, sd3_entry):
     _, history, judge = train(tmp_path, sd3_entry, schedule=TRIGGER)
-    deceived = history["discriminator/on_references"] < history["reward/discriminator"]
+    deceived = history["discriminator/reference"] < history["reward/discriminator"]
     assert list(history["kind"] == "discriminator") == list(deceived)
     assert len(judge.updates) == deceived.sum() > 0 and (history["kind"] == "generator").sum() == 3
 

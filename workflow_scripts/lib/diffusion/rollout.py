@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..seeds import seed_of
+from ..training.settings import RolloutSettings
 from .flow import STEPS, draw_window, ode_step
 
 if TYPE_CHECKING:
@@ -19,28 +20,6 @@ if TYPE_CHECKING:
 TIMESTEPS = 1000  # sigma 1 is timestep 1000 to every model trained by flow matching
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(latents (B, ...), sigma (B,)) -> velocity (B, ...), float32."""
-
-
-@dataclass(frozen=True)
-class RolloutSettings:
-    """How groups are sampled; the stochastic steps are a window of `window_width` steps from `window_start` on.
-
-    UserError for groups of one, whose rewards have nothing to be compared with.
-    """
-
-    group_size: int
-    sampling_steps: int
-    guidance_scale: float
-    sampler: str
-    noise_level: float
-    window_start: int | str
-    window_width: int
-
-    def __post_init__(self) -> None:
-        if self.group_size < 2:
-            raise UserError(
-                f"a group of {self.group_size} has no others to compare its image with; set group_size to 2 or more"
-            )
 
 
 @dataclass(frozen=True)
@@ -92,7 +71,9 @@ def sampling_sigmas(pipeline: DiffusionPipeline, sampling_steps: int) -> Tensor:
     return pipeline.scheduler.sigmas.clone()
 
 
-def roll_out(velocity: Velocity, samples: list[Sample], shape: torch.Size, sigmas: Tensor, settings) -> Trajectory:
+def roll_out(
+    velocity: Velocity, samples: list[Sample], shape: torch.Size, sigmas: Tensor, settings: RolloutSettings
+) -> Trajectory:
     """Sample latents of `shape` (C, h, w), each from its own seed: Euler's steps, stochastic ones in the windows."""
     noises = [_noises(sample, shape) for sample in samples]
     device, stochastic = sigmas.device, STEPS[settings.sampler]

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..diffusion.flow import KL, STEPS
-from ..diffusion.rollout import RolloutSettings, Velocity
+from ..diffusion.rollout import Velocity
 from ..errors import UserError
+from .settings import GRPOSettings
 
 EPSILON = 1e-4
 """Added to the standard deviation of rewards, as in the released code."""
-
-
-@dataclass(frozen=True)
-class GRPOSettings(RolloutSettings):
-    """Rollouts and what is made of them; a generator epoch has `updates_per_epoch` optimiser steps on one rollout."""
-
-    generator_epochs: int
-    groups_per_epoch: int
-    updates_per_epoch: int
-    micro_batch_size: int
-    clip_range: float
-    advantage_clip: float
-    advantage_std: str
-    kl_weight: float
-    kl_form: str
-
-    @property
-    def images_per_epoch(self) -> int:
-        """Images of one rollout."""
-        return self.groups_per_epoch * self.group_size
 
 
 class PolicyLoss(NamedTuple):

@@ -14,10 +14,10 @@ from ..errors import UserError
 from ..seeds import seed_of
 from .adversarial import PATIENCE, DiscriminatorSchedule
 from .denoiser import Denoiser
-from .grpo import GRPOSettings, advantages, grpo_losses
+from .grpo import advantages, grpo_losses
 from .judges import DISCRIMINATOR, ON_REFERENCES, REWARD, Judges, Replay, gather_pairs
 from .rollouts import MicroBatch, Rollout, Sampler
-from .settings import TrainingSettings
+from .settings import GRPOSettings, TrainingSettings
 from .updates import Checkpoints, Updates
 
 GENERATOR, LEARNER = "generator", "discriminator"
@@ -206,7 +206,7 @@ def _summary(scores: dict[str, Tensor]) -> dict[str, float]:
     """Means, and of rewards the standard deviation over all images."""
     found = {}
     for name, values in scores.items():
-        found["discriminator/on_references" if name == ON_REFERENCES else name] = values.mean().item()
+        found["discriminator/reference" if name == ON_REFERENCES else name] = values.mean().item()
         if name.startswith("reward/"):
             found[name.replace("reward/", "reward_std/")] = values.std(correction=0).item()
     return found

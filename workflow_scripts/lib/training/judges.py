@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..shards import Collection
 from .references import References
 from .rollouts import MicroBatch, Rollout
 
@@ -167,3 +168,30 @@ def _refuse_nan(name: str, values: Tensor, prompts: Sequence[str]) -> None:
             f"{name} is {values[wrong[0]].item()} for an image of {prompts[wrong[0]]!r}; nothing was written over. "
             "Score in float32, or leave this reward out"
         )
+
+
+def load_judges(
+    entries: Mapping[str, dict],
+    weights: Mapping[str, float],
+    learner: dict | None,
+    recipe: Mapping[str, Any] | None,
+    watched: Sequence[dict],
+    references: Collection | None,
+    prompts: Sequence[str],
+    accelerator,
+    dtype: str,
+    seed: int,
+) -> Judges:
+    """Judges of registry entries: rewards and their weights by name, a discriminator's model and recipe, watchers."""
+    from ..rewards.discriminators import load_discriminator
+    from ..rewards.online import load_rewards
+    from ..rewards.scorers import load_scorer
+
+    device = str(accelerator.device)
+    return Judges(
+        load_rewards(entries, weights, device, dtype) if entries else None,
+        load_discriminator(recipe, learner, device, dtype, seed) if recipe else None,
+        References(references, prompts) if references else None,
+        [load_scorer(entry, device, dtype) for entry in watched],
+        accelerator,
+    )

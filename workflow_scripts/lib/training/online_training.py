@@ -11,15 +11,14 @@ from typing import Any
 import torch
 
 from ..diffusion.pipelines import denoiser_name, denoiser_of, load_pipeline, save_policy
-from ..files import atomic_write
+from ..files import atomic_write, read_json
 from ..provenance import fingerprint
 from .adversarial import DiscriminatorSchedule
 from .denoiser import Denoiser
-from .grpo import GRPOSettings
 from .grpo_training import GRPOTraining, print_arithmetic
 from .judges import Judges
 from .rollouts import Sampler
-from .settings import TrainingSettings
+from .settings import GRPOSettings, TrainingSettings
 
 
 def train_online(
@@ -56,7 +55,7 @@ def train_online(
         print_arithmetic(settings, schedule, accelerator.num_processes)
     made_by = fingerprint(
         model=entry["name"],
-        start=str(start) if start is None else start.read_text(),
+        start=read_json(start) if start else None,
         prompts=prompts,
         settings=asdict(settings),
         training={**asdict(training), "checkpoint_seconds": None},  # it changes no result

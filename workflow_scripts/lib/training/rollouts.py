@@ -15,7 +15,8 @@ from ..errors import UserError
 from ..progress import progress
 from ..seeds import seed_of
 from .denoiser import Denoiser, predict
-from .grpo import GRPOSettings, WindowStep
+from .grpo import WindowStep
+from .settings import GRPOSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
