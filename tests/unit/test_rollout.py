@@ -8,7 +8,6 @@ import torch
 from workflow_scripts.lib.diffusion.flow import cps_step, ode_step
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.rollout import (
-    RolloutSettings,
     group_samples,
     guided,
     roll_out,
@@ -17,6 +16,7 @@ from workflow_scripts.lib.diffusion.rollout import (
 from workflow_scripts.lib.diffusion.sampling import encode_prompts
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.training.denoiser import predict
+from workflow_scripts.lib.training.settings import RolloutSettings
 
 SETTINGS = RolloutSettings(3, 5, 1.0, "cps", 0.8, 1, 2)
 PROMPTS = ["a frog on blue", "two cats on red"]
@@ -104,7 +104,7 @@ def test_samples_of_a_group_differ_and_so_do_rollouts_and_replicates():
 
 def test_a_group_of_one_is_refused():
     with pytest.raises(UserError, match="group of 1 has no others"):
-        group_samples(PROMPTS, replace(SETTINGS, group_size=1), 0, 0)
+        replace(SETTINGS, group_size=1)
 
 
 def test_a_model_that_does_not_match_flows_is_refused(pipeline_entry):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..seeds import seed_of
+from ..training.settings import RolloutSettings
 from .flow import STEPS, draw_window, ode_step
 
 if TYPE_CHECKING:
@@ -19,19 +20,6 @@ if TYPE_CHECKING:
 TIMESTEPS = 1000  # sigma 1 is timestep 1000 to every model trained by flow matching
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(latents (B, ...), sigma (B,)) -> velocity (B, ...), float32."""
-
-
-@dataclass(frozen=True)
-class RolloutSettings:
-    """How groups are sampled; the stochastic steps are a window of `window_width` steps from `window_start` on."""
-
-    group_size: int
-    sampling_steps: int
-    guidance_scale: float
-    sampler: str
-    noise_level: float
-    window_start: int | str
-    window_width: int
 
 
 @dataclass(frozen=True)
@@ -60,12 +48,7 @@ class Trajectory:
 
 
 def group_samples(prompts: list[str], settings: RolloutSettings, seed: int, rollout: int) -> list[Sample]:
-    """The samples of a rollout, group by group: the same prompt and window, noise of their own.
-
-    UserError for groups of one, whose rewards have nothing to be compared with.
-    """
-    if settings.group_size < 2:
-        raise UserError(f"a group of {settings.group_size} has no others to compare with; set group_size to 2 or more")
+    """The samples of a rollout, group by group: the same prompt and window, noise of their own."""
     samples = []
     for group, prompt in enumerate(prompts):
         generator = torch.Generator().manual_seed(seed_of("window", seed, rollout, group))
@@ -88,7 +71,9 @@ def sampling_sigmas(pipeline: DiffusionPipeline, sampling_steps: int) -> Tensor:
     return pipeline.scheduler.sigmas.clone()
 
 
-def roll_out(velocity: Velocity, samples: list[Sample], shape: torch.Size, sigmas: Tensor, settings) -> Trajectory:
+def roll_out(
+    velocity: Velocity, samples: list[Sample], shape: torch.Size, sigmas: Tensor, settings: RolloutSettings
+) -> Trajectory:
     """Sample latents of `shape` (C, h, w), each from its own seed: Euler's steps, stochastic ones in the windows."""
     noises = [_noises(sample, shape) for sample in samples]
     device, stochastic = sigmas.device, STEPS[settings.sampler]

@@ -35,7 +35,7 @@ class Denoiser:
         lora_rank: int | None,
         needs_reference: bool,
         gradient_checkpointing: bool,
-        lora_alpha: int | None = None,
+        lora_alpha: float | None = None,
         lora_targets: str | None = None,
     ) -> None:
         self.model, self.network, self.lora = model, model, scope == "lora"
@@ -58,7 +58,7 @@ class Denoiser:
         s = settings
         return cls(model, s.scope, s.lora_rank, needs_reference, s.gradient_checkpointing, s.lora_alpha, s.lora_targets)
 
-    def _add_adapter(self, rank: int, alpha: int, targets: list[str]) -> None:
+    def _add_adapter(self, rank: int, alpha: float, targets: list[str]) -> None:
         from peft import LoraConfig, inject_adapter_in_model
 
         config = LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=targets)

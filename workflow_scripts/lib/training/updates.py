@@ -29,7 +29,7 @@ class Updates:
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()} if settings.ema_decay else {}
 
     def apply(self, loss: float) -> dict[str, float]:
-        """Step along the accumulated gradients of a loss; UserError if it is not finite. Returns the gradient's norm."""
+        """Step along the gradients accumulated of a loss, which must be finite (UserError); returns their norm."""
         self._refuse_nan(loss)
         parameters = list(self.parameters.values())
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm).item()
@@ -60,11 +60,12 @@ class Updates:
         """What else a state keeps."""
         return {"optimizer": self.optimizer, "schedule": self.schedule}
 
-    def restore(self, state: TrainingState) -> None:
-        """Take over the tensors of a state; its `restore` does the rest."""
+    def restore(self, state: TrainingState, **stateful: Stateful) -> None:
+        """Take over a state, and `stateful` with it."""
         for name, tensor in state.tensors.items():
             kind, _, name = name.partition("/")
             (self.parameters[name].data if kind == "weight" else self.average[name]).copy_(tensor)
+        state.restore(**self.stateful(), **stateful)
         self.step = self.schedule.last_epoch
 
     def _optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
@@ -106,11 +107,10 @@ class Checkpoints:
         self._due = time.monotonic() + seconds
 
     def load(self, updates: Updates, **stateful: Stateful) -> TrainingState | None:
-        """Continue from the newest state of this fingerprint: restores all but its `extra` and other tensors."""
+        """Continue from the newest state of this fingerprint, if there is one; its `extra` is the caller's."""
         state = load_state(self.folder, self.fingerprint)
         if state is not None:
-            updates.restore(state)
-            state.restore(**updates.stateful(), **stateful)
+            updates.restore(state, **stateful)
         return state
 
     def save_if_due(self, step: int, updates: Updates, extra: dict, **stateful: Stateful) -> None:
