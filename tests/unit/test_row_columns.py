@@ -43,7 +43,9 @@ def test_a_cell_that_a_row_lacks_is_empty_and_has_no_verdict(rows):
 def test_rows_are_compared_in_the_columns_that_both_have(rows):
     compared = rows[rows["against"].notna()].set_index("base")
     assert compared["difference"].to_dict() == pytest.approx({"PickScore": 0.2, "OCR": 0.1, "GenEval": 0.08})
-    assert (compared["verdict"] == "within tolerance; same direction, CI excludes 0").all(), compared["verdict"].tolist()
+    assert (compared["verdict"] == "within tolerance; same direction, CI excludes 0").all(), compared[
+        "verdict"
+    ].tolist()
 
 
 def test_side_by_side_every_base_shows_its_own_columns_only(rows, tmp_path):
