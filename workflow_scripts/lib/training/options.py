@@ -44,7 +44,7 @@ HELP = {
     "schedule": "ratio: a fixed number of steps; trigger: whenever generated images have the higher reward",
     "steps_per_generator_epoch": "discriminator steps before each generator epoch, with the schedule ratio",
     "replay": "0: a rollout for each of these steps; n: they reuse the last n rollouts",
-    "checkpoint_seconds": "seconds between states, more where saving would take over a fiftieth of the time; 0: each step",
+    "checkpoint_seconds": "seconds between states, more where saving takes long; 0: each step",
 }
 TYPES = {
     "int": int,
