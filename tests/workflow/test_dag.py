@@ -103,6 +103,13 @@ def test_the_paper_scale_table_lists_its_true_jobs(planned):
     assert jobs["total"] < images / 1000
 
 
+def test_paper_scale_has_vbench_of_both_policies_and_the_prompts_of_figure_9(planned):
+    jobs = planned.dry_run("results/tables/ganrm_tab3.csv")
+    assert jobs["evaluate_vbench"] == 2 and jobs["compute_metrics"] == 4, "two policies on two prompt sets"
+    plan = planned.snakemake("-n", "results/figures/ganrm_fig9.png").stdout
+    assert "results/samples/videocrafter2_dpo.r1/fig9/part0.json" in plan and "eval_video" not in plan
+
+
 def test_twice_the_images_are_twice_the_shards_and_bigger_shards_are_fewer_jobs(planned, tmp_path):
     study, before = planned.copy(tmp_path / "study"), planned.dry_run(PAPER_TABLE)
     study.edit("config/scales/paper.yaml", lambda scale: scale["prompts"].update(train=assumed(2 * TRAIN_PROMPTS)))

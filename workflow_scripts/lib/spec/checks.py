@@ -76,8 +76,10 @@ def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None
     check_references(config, scale, problems)
     for metric, about in scale.metrics.items():
         said, where = f"metric '{metric}' names role", scale.where("metrics", metric)
-        _check_role(config, scale, said, about["role"], METRIC_ROLES[about["kind"]], where, problems)
-        problems.check_known(f"metric '{metric}' names prompt set", about["prompts"], scale.prompts, where)
+        if about["kind"] in METRIC_ROLES:
+            _check_role(config, scale, said, about["role"], METRIC_ROLES[about["kind"]], where, problems)
+        for prompts in (about["prompts"], about.get("flickering", about["prompts"])):
+            problems.check_known(f"metric '{metric}' names prompt set", prompts, scale.prompts, where)
         if "reference" in about:
             problems.check_known(f"metric '{metric}' names reference", about["reference"], scale.images, where)
     for kind, recipes in config.recipes.items():
@@ -173,6 +175,10 @@ def _check_sheet_names(config: Config, sheet: Sheet, problems: Problems) -> None
         problems.check_known(f"'{sheet.name}' shows study", study, config.studies, where)
     for block in sheet.blocks if isinstance(sheet, ImageGrid) else ():
         problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
+        for scale in config.scales.values():
+            if block.prompts not in scale.prompts:
+                said = f"at scale '{scale.name}', '{sheet.name}' shows prompt set"
+                problems.check_known(said, block.otherwise, scale.prompts, block.where)
 
 
 def _check_study_names(config: Config, study: Study, problems: Problems) -> None:
