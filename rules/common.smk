@@ -8,7 +8,7 @@ from pathlib import Path
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint
-from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config, parse_policy
+from workflow_scripts.lib.spec import Curves, Diagram, ImageGrid, RankFigure, WinRates, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
 from workflow_scripts.lib.spec.scales import FEWEST_REPLICATES, prefix_of
 from workflow_scripts.lib.spec.studies import studies_at
@@ -69,7 +69,10 @@ def scores_of(scale, scorer, collection):
 
 
 def imported(scale, role, policy):
-    """Collection of a data role's images or clips, cropped and resized as those of the policy's model."""
+    """Collection of a role's images or clips: as a model sampled them, or in the shape of those of the policy's model."""
+    references = CONFIG.scale(scale).references.get(role)
+    if references and references.model:
+        return f"samples/{references.model}/{references.prompts}"
     sampling = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"]
     sizes = [sampling[name] for name in ("num_frames", "height", "width") if sampling.get(name)]
     return f"images/{role}.{'x'.join(map(str, sizes))}"
@@ -179,8 +182,13 @@ def studies(names):
     """Pages and proxy win rates of studies at the chosen scale, and win rates of those that people have voted in."""
     parts = {name: ["html", "proxy.csv", "proxy.md"] for name in names}
     for name in names:
-        parts[name] += ["votes.csv", "votes.md"] * any(Path(f"resources/votes/{SCALE}{name}").glob("[!.]*"))
+        parts[name] += ["votes.csv", "votes.md"] * has_votes(SCALE, name)
     return [f"results/{SCALE}studies/{name}.{part}" for name in names for part in parts[name]]
+
+
+def has_votes(scale, study):
+    """Whether people's votes on a study are there."""
+    return any(Path(f"resources/votes/{scale}{study}").glob("[!.]*"))
 
 
 def ledger():

@@ -9,7 +9,14 @@ def prompt_options(wildcards):
 
 def dataset_options(wildcards):
     scale, role = CONFIG.scale(wildcards.scale), wildcards.dataset
-    return options({"dataset": scale.data[role], "count": scale.images[role], "shape": wildcards.shape})
+    count = scale.references[role].per_prompt if role in scale.references else scale.images[role]
+    return options({"dataset": scale.data[role], "count": count, "shape": wildcards.shape})
+
+
+def prompts_of_dataset(wildcards):
+    """The prompt set that a role's images belong to; nothing for images that stand alone."""
+    references = CONFIG.scale(wildcards.scale).references.get(wildcards.dataset)
+    return [f"results/{wildcards.scale}prompts/{references.prompts}.parquet"] if references else []
 
 
 def identity_of_prompts(wildcards):
@@ -43,6 +50,8 @@ rule make_prompts:
 
 rule import_images:
     """Bring proxies, references or preference pairs into shards, all cropped and resized as the generator's images."""
+    input:
+        prompts=prompts_of_dataset,
     output:
         "results/{scale}images/{dataset}.{shape}/part0.json",
     log:
@@ -55,7 +64,8 @@ rule import_images:
         **resources_of("import_images"),
     params:
         options=dataset_options,
+        prompts=lambda wildcards, input: options({"prompts": input.prompts or None}),
         source=identity_of_dataset,
         code=code_of("import_images"),
     shell:
-        "python -m workflow_scripts.import_images {params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.import_images {params.options:q} {params.prompts:q} --out {output} > {log} 2>&1"

@@ -54,7 +54,7 @@ def references_of_scorer(wildcards):
 
 
 rule score_images:
-    """Scores of one part under its prompts: CLIPScore, PickScore, HPS, ImageReward, the tiny world's ground truth."""
+    """Scores of one part: CLIPScore, PickScore, HPS, ImageReward, OCR, GenEval, similarities, the tiny world's truth."""
     input:
         images="results/{scale}{collection}/part{part}.json",
         references=references_of_scorer,

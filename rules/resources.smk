@@ -9,6 +9,7 @@ GPU_JOBS = {
     "encode_latents": (24_000, 300, 2.5),
     "train_sft": (48_000, 300, 12),
     "train_dpo": (48_000, 300, 9),
+    "train_grpo": (64_000, 0, 9),
     "evaluate_vbench": (48_000, 0, 9),
 }
 # verb -> MB of memory, minutes
@@ -60,6 +61,14 @@ def images_trained_on(wildcards):
     return seen * per_example * frames_per_sample(wildcards.scale, wildcards.policy)
 
 
+def images_rolled_out(wildcards):
+    """Images of all rollouts of a run; with a trigger, as many discriminator epochs as generator epochs are foreseen."""
+    run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    learner = CONFIG.discriminator(run["discriminator"], wildcards.scale) if run["discriminator"] else None
+    own = 0 if learner is None or learner["replay"] else learner["steps_per_generator_epoch"] or 1
+    return (1 + own) * run["grpo"]["generator_epochs"] * run["grpo"]["groups_per_epoch"] * run["grpo"]["group_size"]
+
+
 def images_of_vbench(wildcards):
     """Frames of all clips that VBench's package is given."""
     about = vbench_metric(wildcards)
@@ -77,6 +86,7 @@ def images_of_job(verb, wildcards):
         "encode_latents": images_encoded,
         "train_sft": images_trained_on,
         "train_dpo": images_trained_on,
+        "train_grpo": images_rolled_out,
         "evaluate_vbench": images_of_vbench,
     }
     return counts.get(verb, images_of_part)(wildcards) * size_factor(verb, wildcards)

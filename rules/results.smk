@@ -6,6 +6,7 @@ localrules:
     check_architecture,
     write_ledger,
     plot_ranks,
+    plot_curves,
     draw_pipeline,
     make_sheet,
     animate_sheet,
@@ -19,8 +20,7 @@ def metrics_files(scale, sheet, replicate=0):
     """Metrics files of a table or figure in one replicate: every row on every prompt set of its columns."""
     return [
         f"results/{scale}metrics/{policy}/{prompt_set}/{selection}.json"
-        for policy, selection in CONFIG.table_candidates(sheet, scale, replicate)
-        for prompt_set in CONFIG.table_prompt_sets(sheet, scale)
+        for policy, prompt_set, selection in CONFIG.table_measurements(sheet, scale, replicate)
     ]
 
 
@@ -68,6 +68,13 @@ def grid_options(wildcards):
 def names_of(kind):
     """Wildcard pattern of the figures of one kind."""
     return "|".join(CONFIG.figures_of(kind)) or "none"
+
+
+def policies_of_curves(wildcards):
+    """Policy files, with histories beside, of the runs of a figure that the scale has."""
+    rows = CONFIG.table_rows(wildcards.figure, wildcards.scale)
+    policies = dict.fromkeys(row.policy for row in rows if not row.skipped)
+    return [path for policy in policies for path in policy_file(wildcards.scale, policy)]
 
 
 def run_drawn(wildcards):
@@ -188,6 +195,32 @@ rule plot_ranks:
     shell:
         "python -m workflow_scripts.plot_ranks --figure {wildcards.figure} --scale {params.scale} --metrics {input} "
         "--out {output} > {log} 2>&1"
+
+
+rule plot_curves:
+    """Rewards and ground truth over the steps of training (Fig. 17 of Adv-GRPO)."""
+    input:
+        policies_of_curves,
+    output:
+        "results/{scale}figures/{figure}.pdf",
+        report(
+            "results/{scale}figures/{figure}.png",
+            caption="../docs/captions/curves.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "results/{scale}logs/plot_curves/{figure}.log",
+    wildcard_constraints:
+        figure=names_of(Curves),
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        figure=identity_of_figure,
+        code=code_of("plot_curves"),
+    shell:
+        "python -m workflow_scripts.plot_curves --figure {wildcards.figure} --policies {input} --out {output} "
+        "> {log} 2>&1"
 
 
 rule draw_pipeline:

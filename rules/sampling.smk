@@ -9,6 +9,8 @@ def sampling_options(wildcards, input):
     scale, policy, prompt_set = wildcards.scale, wildcards.policy, wildcards.prompt_set
     counts, size = CONFIG.scale(scale).counts, prompts_per_part(scale, policy, prompt_set)
     first = int(wildcards.part) * size
+    sampling = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"]
+    own_format = {"dtype": sampling.pop("dtype")} if "dtype" in sampling else {}
     return options(
         {
             "model": model_of(scale, policy),
@@ -17,10 +19,11 @@ def sampling_options(wildcards, input):
             "num_prompts": min(size, CONFIG.scale(scale).prompts[prompt_set] - first),
             "samples_per_prompt": CONFIG.samples_per_prompt(policy, prompt_set, scale),
             **sampling_seed(scale, policy, prompt_set),
-            **CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"],
+            **sampling,
             "batch_size": counts["sampling_batch_size"],
             "images_per_shard": counts["images_per_shard"],
             **hardware(scale),
+            **own_format,
         }
     )
 

@@ -1,4 +1,4 @@
-"""Post-training: examples encoded once, then SFT or Diffusion-DPO, round by round."""
+"""Post-training: examples encoded once, then SFT or Diffusion-DPO, round by round; or GRPO on rollouts."""
 
 
 def images_of_selection(wildcards):
@@ -44,6 +44,56 @@ def training_options(wildcards, input):
     hyperparameters = CONFIG.run(policy.name, wildcards.scale)["training"]
     start = {"model": model_of(wildcards.scale, policy), "start": input.start or None}
     return options({**start, **hyperparameters, "seed": 1000 * policy.replicate + policy.round})
+
+
+def prompts_of_run(wildcards):
+    run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    return f"results/{wildcards.scale}prompts/{run['prompts']}.parquet"
+
+
+def references_of_run(wildcards):
+    """Part files of the run's reference images; none for a run without references."""
+    scale, run = wildcards.scale, CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    return images_of(scale, imported(scale, run["references"], run["model"])) if run["references"] else []
+
+
+def judges_of_run(wildcards):
+    """Scorers of the run as NAME=MODEL:WEIGHT, scorers that only watch, and its discriminator, each key an option."""
+    scale, run = wildcards.scale, CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    rewards = [f"{role}={registry_name(role, scale)}:{weight}" for role, weight in run["rewards"].items()]
+    watched = [registry_name(role, scale) for role in run["watch"] if role in CONFIG.scale(scale).models]
+    learner = CONFIG.discriminator(run["discriminator"], scale) if run["discriminator"] else {}
+    if learner:
+        learner["model"] = registry_name(learner["model"], scale)
+    named = {f"discriminator_{key}": value for key, value in learner.items()}
+    return {"rewards": rewards or None, "watch": watched or None, **named}
+
+
+def rollout_options(wildcards, input):
+    policy, scale = parse_policy(wildcards.policy), wildcards.scale
+    run, sampling = CONFIG.run(policy.name, scale), CONFIG.model(CONFIG.base_model(wildcards.policy, scale), scale)
+    return options(
+        {
+            "model": model_of(scale, policy),
+            "start": input.start or None,
+            "references": input.references or None,
+            "height": sampling["sampling"]["height"],
+            "width": sampling["sampling"]["width"],
+            **run["grpo"],
+            **run["training"],
+            **judges_of_run(wildcards),
+            "dtype": CONFIG.scale(scale).dtype,
+            "seed": 1000 * policy.replicate + policy.round,
+        }
+    )
+
+
+def identity_of_judges(wildcards):
+    """Sources of the run's scorers and of the discriminator's model."""
+    judges = judges_of_run(wildcards)
+    names = [one.partition("=")[2].rpartition(":")[0] for one in judges["rewards"] or []] + (judges["watch"] or [])
+    names += [judges["discriminator_model"]] if "discriminator_model" in judges else []
+    return [model_identity(name) for name in names]
 
 
 rule encode_latents:
@@ -146,3 +196,32 @@ rule train_dpo:
     shell:
         "python -m workflow_scripts.train_dpo --examples {input.examples} {params.options:q} "
         "--out {output} > {log} 2>&1"
+
+
+rule train_grpo:
+    """GRPO on rewards, on a discriminator that learns along, or both; interrupted, it continues from its state."""
+    input:
+        prompts=prompts_of_run,
+        references=references_of_run,
+        start=previous_round,
+    output:
+        "results/{scale}policies/{policy}/policy.json",
+        "results/{scale}policies/{policy}/history.parquet",
+    log:
+        "results/{scale}logs/train_grpo/{policy}.log",
+    benchmark:
+        "results/{scale}benchmarks/train_grpo/{policy}.jsonl"
+    wildcard_constraints:
+        policy=runs_with("grpo"),
+    conda:
+        "../envs/diffusion.yaml"
+    resources:
+        **resources_of("train_grpo"),
+    params:
+        options=rollout_options,
+        source=identity_of_model,
+        judges=identity_of_judges,
+        code=code_of("train_grpo"),
+    shell:
+        "python -m workflow_scripts.train_grpo --prompts {input.prompts} {params.options:q} "
+        "--out {output[0]} > {log} 2>&1"

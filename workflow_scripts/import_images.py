@@ -12,7 +12,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `import_images`."""
     options = parser(__doc__)
     options.add_argument("--dataset", required=True, help="name in config/data.yaml")
-    options.add_argument("--count", type=int, required=True, help="number of images (or pairs)")
+    options.add_argument(
+        "--count", type=int, required=True, help="number of images (or pairs); with --prompts, of each"
+    )
+    options.add_argument("--prompts", type=Path, help="prompt set that the images belong to (.parquet)")
     options.add_argument(
         "--shape", type=_shape, required=True, help="[FRAMESx]HEIGHTxWIDTH: those of the generator's images or clips"
     )
@@ -20,7 +23,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--out", type=Path, required=True, help="part file (.json)")
     args = options.parse_args(argv)
 
+    import pandas as pd
+
     from workflow_scripts.lib.data.images import read_dataset
+    from workflow_scripts.lib.data.references import read_references
+    from workflow_scripts.lib.files import sha256
     from workflow_scripts.lib.progress import progress
     from workflow_scripts.lib.provenance import code_of, fingerprint
     from workflow_scripts.lib.shards import ImageRecord, ShardWriter, key_of, write_part
@@ -28,12 +35,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     config = load_config()
     source = config.data_entry(args.dataset)
-    made_of = fingerprint(
-        source=source, count=args.count, shape=args.shape, seed=args.seed, code=code_of("import_images")
-    )
-    items = read_dataset(source, args.count, args.shape, args.seed, Path(config.settings["data_folder"]))
+    about = {"source": source, "count": args.count, "shape": args.shape, "seed": args.seed}
+    belonging = {"prompts": sha256(args.prompts)} if args.prompts else {}
+    made_of = fingerprint(**about, **belonging, code=code_of("import_images"))
+    about["data_folder"] = Path(config.settings["data_folder"])
+    if args.prompts:
+        prompts = pd.read_parquet(args.prompts)
+        items, total = read_references(**about, prompts=prompts), args.count * len(prompts)
+    else:
+        items, total = read_dataset(**about), args.count
     with ShardWriter(args.out.parent, f"{args.out.stem}-shard00000", made_of) as writer:
-        for item in progress(items, args.count, "images"):
+        for item in progress(items, total, "images"):
             writer.add(
                 ImageRecord(key_of(item.prompt_id, item.k), item.image, item.prompt_id, item.k, item.prompt, args.seed)
             )

@@ -22,13 +22,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.study.pairs import Source, make_pairs
 
     config = load_config(args.config)
-    study, sources = config.study(args.study), []
+    study, scale, sources = config.study(args.study), config.scale(args.scale), []
     for row, parts, rewards in zip(
         planned_sides(config, args.study, args.scale), (args.a, args.b), (args.rewards_a, args.rewards_b), strict=True
     ):
         side = Side(row.row.row, row.policy, row.selection)
         sources.append(Source(side, parts, read_table([rewards], "score_rewards") if rewards else None))
-    key, images = make_pairs(study.name, config.scale(args.scale).name, study.questions, *sources, study.num_prompts)
+    key, images = make_pairs(study.name, scale.name, study.questions, *sources, study.num_shown(scale))
     with atomic_write(args.out) as temporary:
         temporary.write_text(page(study, key, images), encoding="utf-8")
     write_json(args.key, key.as_json())

@@ -22,9 +22,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.spec import load_config
 
     config = load_config()
-    entry = config.pipeline(args.model) | {"sampling": {"scheduler": args.scheduler, "fps": args.fps}}
+    how = {name: getattr(args, name) for name in ("scheduler", "fps", "max_sequence_length", "prompt_suffix")}
+    entry = config.pipeline(args.model) | {"sampling": how}
     size = (args.height, args.width)
-    settings = SamplingSettings(args.num_inference_steps, args.guidance_scale, *size, args.eta, args.num_frames)
+    settings = SamplingSettings(
+        args.num_inference_steps, args.guidance_scale, *size, args.eta, args.num_frames, args.prompt_suffix
+    )
     prompts = pd.read_parquet(args.prompts).iloc[args.first_prompt : args.first_prompt + args.num_prompts]
     requests = requests_for(prompts, args.samples_per_prompt, args.seed, args.stream)
     images = args.images_per_shard // (args.num_frames or 1)
@@ -51,7 +54,7 @@ def _parser():
     options = parser(__doc__)
     add = options.add_argument
     add("--model", required=True, help="pipeline in config/models.yaml")
-    add("--policy", type=Path, help="policy file (policy.json) whose UNet replaces the model's own")
+    add("--policy", type=Path, help="policy file (policy.json) whose denoiser replaces the model's own")
     add("--prompts", type=Path, required=True, help="prompt set (.parquet)")
     add("--first-prompt", type=int, default=0, help="row of the part's first prompt")
     add("--num-prompts", type=int, required=True, help="prompts of the part")
@@ -66,6 +69,8 @@ def _parser():
     add("--eta", type=float, default=0.0, help="DDIM's noise")
     add("--num-frames", type=int, help="frames of a clip, where the model makes clips")
     add("--fps", type=int, help="frame rate that the model is conditioned on, where it is on any")
+    add("--prompt-suffix", default="", help="what is added to every prompt")
+    add("--max-sequence-length", type=int, help="tokens of SD3's T5 text encoder")
     add("--batch-size", type=int, default=8, help="images drawn at once; a clip counts as its frames")
     add("--images-per-shard", type=int, default=1000, help="a shard holds whole prompts; a clip counts as its frames")
     add("--device", default="cpu", help="cpu, cuda or cuda:N")

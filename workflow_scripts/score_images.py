@@ -16,13 +16,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.rewards.encoders import encode_part
     from workflow_scripts.lib.rewards.scorers import load_scorer
     from workflow_scripts.lib.rewards.tables import image_table, write_table
-    from workflow_scripts.lib.shards import Part
+    from workflow_scripts.lib.shards import Collection, Part
     from workflow_scripts.lib.spec import load_config
 
     part = Part(args.images)
     scorer = load_scorer(load_config(args.config).model_entry(args.scorer), args.device, args.dtype)
     if args.references:
-        scorer.compare_with(Part(args.references))
+        scorer.compare_with(Collection(args.references))
     write_table(args.out, image_table(part.index(), encode_part(scorer, part, args.batch_size)))
 
 
@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     options.add_argument("--scorer", required=True, help="name in config/models.yaml")
     options.add_argument("--images", type=Path, required=True, help="part file of the collection")
-    options.add_argument("--references", type=Path, help="part file of the images that the scorer compares with")
+    options.add_argument("--references", type=Path, nargs="+", help="parts of the images that the scorer compares with")
     options.add_argument("--batch-size", type=int, default=32, help="images scored at once; changes no result")
     options.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     options.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16; the last two on a GPU only")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workflow_scripts.lib.cli import parser, run
 
-SHIPPED = ("sd15", "sdxl", "clip", "pickscore", "hps", "imagereward", "extractor", "text_to_video")
+SHIPPED = ("sd15", "sdxl", "sd3", "clip", "pickscore", "hps", "imagereward", "extractor", "text_to_video")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

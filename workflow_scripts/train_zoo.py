@@ -8,7 +8,19 @@ from pathlib import Path
 
 from workflow_scripts.lib.cli import run
 
-MODELS = ("tokenizer", "vae", "sd15", "sdxl", "clip", "pickscore", "hps", "imagereward", "extractor", "text_to_video")
+MODELS = (
+    "tokenizer",
+    "vae",
+    "sd15",
+    "sdxl",
+    "sd3",
+    "clip",
+    "pickscore",
+    "hps",
+    "imagereward",
+    "extractor",
+    "text_to_video",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

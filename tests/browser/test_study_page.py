@@ -132,6 +132,29 @@ def test_a_study_from_the_first_pair_to_the_win_rate(made, tmp_path):
     assert (alignment.left, alignment.raters, alignment.prompts) == (1, 1, PAIRS)
 
 
+def test_three_questions_are_asked_of_a_pair_before_the_next_comes(tab, tmp_path):
+    """Quality, alignment and aesthetics, as Adv-GRPO's raters were asked; a rater who stops early has counted votes."""
+    questions = ("quality", "alignment", "aesthetics")
+    page, _, key = write_page(tmp_path / "three", study_of(questions=questions))
+    begin(tab, page, "ann")
+    seen = []
+    for number, choice in enumerate("121122", 1):
+        prompt, question, images = shown(tab)
+        seen.append((prompt, question, tuple(images)))
+        tab.press(choice)
+        tab.wait(f"document.querySelector('#count').textContent === '{number} of {PAIRS * 3}' && !locked")
+    for pair in (seen[:3], seen[3:]):
+        assert [question for _, question, _ in pair] == [f"Which has more {one}?" for one in questions]
+        assert len({(prompt, images) for prompt, _, images in pair}) == 1, "one pair, and its sides stay"
+    tab.click("#pause")
+    assert tab.text("#end-title") == "6 of 18 done"
+    votes = read_votes([download(tmp_path / "downloads", tab, "#save-csv", "csv")], key)
+    assert [(vote.question, vote.chose_left) for vote in votes] == [
+        (question, choice == "1") for question, choice in zip(questions * 2, "121122", strict=True)
+    ]
+    assert [(rate.question, rate.votes) for rate in win_rates(votes, key, 100, 0)] == [(one, 2) for one in questions]
+
+
 def walk(tab, page, rater):
     """What a rater sees, step by step, and afterwards another rater may begin."""
     begin(tab, page, rater)

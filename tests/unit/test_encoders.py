@@ -208,9 +208,7 @@ def test_loading_by_registry_entry(clip_folder):
     entry = {"class": "CLIPVisionTokens", "source": {"path": str(clip_folder)}}
     assert load_encoder(entry).encode(pictures(1))["features"].shape == (1, 64)
     assert load_scorer(entry | {"class": "PickScore", "processor": {"path": str(clip_folder)}}).metric == "pickscore"
-    with pytest.raises(
-        UserError, match="class 'DINO' is not one of: CLIPVisionTokens, CLIPTokensWithText, CLIPImageEmbeddings, Tiny"
-    ):
+    with pytest.raises(UserError, match="class 'DINO' is not one of: CLIPVisionTokens, CLIPTokensWithText, TimmTokens"):
         load_encoder(entry | {"class": "DINO"})
     with pytest.raises(UserError, match="bfloat16.*cpu.*float32"):
         load_encoder(entry, dtype="bfloat16")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from safetensors.torch import load_file
 
 from workflow_scripts.lib.errors import UserError
@@ -26,9 +27,12 @@ def train(folder, entry, examples, objective="dpo", settings=SETTINGS, entries=N
     beta = 500.0 if objective == "dpo" else None
     path = folder / "examples.safetensors"
     post_train(objective, entry, entries or {}, None, path, settings, 0, out, "code", beta=beta, **others)
-    return load_file(out.parent / "unet" / "diffusion_pytorch_model.safetensors"), json.loads(
+    return load_file(out.parent / read_json(out)["part"] / "diffusion_pytorch_model.safetensors"), json.loads(
         (out.parent / "history.json").read_text()
     )
+
+
+SCHEDULE = DDPMScheduler()
 
 
 class Killed(Exception):
@@ -44,10 +48,15 @@ LORA = {"scope": "lora", "lora_rank": 2}
         *[("sd15", objective, changes) for objective in ("sft", "dpo") for changes in ({}, LORA, {"ema_decay": 0.5})],
         *[("sdxl", objective, changes) for objective in ("sft", "dpo") for changes in ({}, LORA)],
         ("sdxl", "dpo", {"optimizer": "adafactor", "gradient_checkpointing": True}),
+        *[("sd3", objective, LORA | {"gradient_checkpointing": True}) for objective in ("sft", "dpo")],
     ],
 )
 def test_a_broken_run_equals_an_unbroken_one(tmp_path, request, monkeypatch, model, objective, changes):
-    names = {"sd15": ("pipeline_entry", "examples"), "sdxl": ("xl_entry", "xl_examples")}[model]
+    names = {
+        "sd15": ("pipeline_entry", "examples"),
+        "sdxl": ("xl_entry", "xl_examples"),
+        "sd3": ("sd3_entry", "sd3_examples"),
+    }[model]
     pipeline_entry, examples = (request.getfixturevalue(name) for name in names)
     broken_equals_unbroken(tmp_path, monkeypatch, pipeline_entry, examples, objective, replace(SETTINGS, **changes))
 
@@ -213,7 +222,7 @@ def test_a_merged_adapter_predicts_as_the_adapter_did(pipeline_entry):
 
 def test_an_epoch_sees_each_example_once_in_an_order_of_its_own():
     def epoch(number, seed=0):
-        draws = [draw_step(3 * number + i, 4, 12, (4, 8, 8), 1000, 0.2, seed) for i in range(3)]
+        draws = [draw_step(3 * number + i, 4, 12, (4, 8, 8), SCHEDULE, 0.2, seed) for i in range(3)]
         return torch.cat([draw.index for draw in draws]).tolist()
 
     assert sorted(epoch(0)) == sorted(epoch(1)) == list(range(12))
@@ -222,7 +231,7 @@ def test_an_epoch_sees_each_example_once_in_an_order_of_its_own():
 
 
 def test_a_step_draws_the_same_whatever_came_before():
-    first = draw_step(5, 4, 12, (4, 8, 8), 1000, 0.2, 0)
-    draw_step(4, 4, 12, (4, 8, 8), 1000, 0.2, 0)
-    again = draw_step(5, 4, 12, (4, 8, 8), 1000, 0.2, 0)
+    first = draw_step(5, 4, 12, (4, 8, 8), SCHEDULE, 0.2, 0)
+    draw_step(4, 4, 12, (4, 8, 8), SCHEDULE, 0.2, 0)
+    again = draw_step(5, 4, 12, (4, 8, 8), SCHEDULE, 0.2, 0)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

@@ -20,7 +20,7 @@ PROMPTS = pd.DataFrame(
 )
 
 
-@pytest.fixture(scope="module", params=["pipeline_entry", "xl_entry"])
+@pytest.fixture(scope="module", params=["pipeline_entry", "xl_entry", "sd3_entry"])
 def pipeline(request):
     return load_pipeline(request.getfixturevalue(request.param), {}, None, "cpu", torch.float32)
 
@@ -41,6 +41,7 @@ def test_batching_does_not_change_an_image(pipeline, guidance_scale):
 
 def test_it_equals_the_pipeline_called_as_in_its_documentation(pipeline):
     request = requests()[3]
+    without_t5 = {"max_sequence_length": 0} if hasattr(pipeline, "text_encoder_3") else {}
     theirs = pipeline(
         request.prompt,
         num_inference_steps=3,
@@ -49,6 +50,7 @@ def test_it_equals_the_pipeline_called_as_in_its_documentation(pipeline):
         width=32,
         generator=torch.Generator().manual_seed(request.seed),
         output_type="np",
+        **without_t5,
     ).images[0]
     ours = sample(pipeline, [request], SamplingSettings(3, 3.0, 32, 32))[0][0]
     assert np.abs(np.rint(theirs * 255) - ours).max() <= 1

@@ -136,7 +136,7 @@ MISTAKES = {
         "objective: sft",
         "objective: stf",
         "objective: stf",
-        "runs.sd15_sft.objective is 'stf'; known: sft, dpo. Did you mean 'sft'?",
+        "runs.sd15_sft.objective is 'stf'; known: sft, dpo, grpo. Did you mean 'sft'?",
     ),
     "incomplete recipe": (
         RUNS,

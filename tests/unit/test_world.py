@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.rewards.ocr import RapidOCRReader
 from workflow_scripts.lib.world.clips import render_clip
 from workflow_scripts.lib.world.detect import crispness, detect, shows
-from workflow_scripts.lib.world.ocr import read_word
 from workflow_scripts.lib.world.preferences import preferred_pair
 from workflow_scripts.lib.world.prompts import SPLITS, draw_scenes, scenes_of, split_of
 from workflow_scripts.lib.world.quality import CRISP, Quality, degrade, draw_quality
@@ -106,8 +106,9 @@ def test_noise_changes_crispness_little():
 
 
 def test_a_real_ocr_model_reads_the_drawn_words():
+    reader = RapidOCRReader()
     read = {
-        (word, ground): read_word(to_uint8(render(Scene(ground, word=word))))[0]
+        (word, ground): reader.read(to_uint8(render(Scene(ground, word=word))))
         for word in WORDS
         for ground in ("white", "green")
     }

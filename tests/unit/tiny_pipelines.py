@@ -84,11 +84,45 @@ def xl_entry(tmp_path_factory):
     }
 
 
-def random_vae():
+@pytest.fixture(scope="session")
+def sd3_entry(tmp_path_factory):
+    """A registry entry of a StableDiffusion3Pipeline without T5: 32 pixels, 8x8x4 latents, a VAE with a shift."""
+    from workflow_scripts.lib.zoo.stable_diffusion_3 import build_pipeline_3
+
+    folder = tmp_path_factory.mktemp("pipeline_3")
+    torch.manual_seed(2)
+    pipeline = build_pipeline_3(
+        random_vae(shift_factor=0.0609), train_tokenizer(folder / "words", vocab_size=600), 2, 24, 4
+    )
+    with torch.no_grad():  # a new transformer has gates of zero and heeds nothing
+        for parameter in pipeline.transformer.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    pipeline.save_pretrained(folder)
+    return {
+        "name": "random_3",
+        "class": "StableDiffusion3Pipeline",
+        "source": {"path": str(folder)},
+        "sampling": {"scheduler": "FlowMatchEulerDiscreteScheduler", "max_sequence_length": 0},
+    }
+
+
+@pytest.fixture
+def sd3_examples(examples):
+    """The same for SD3."""
+    generator = torch.Generator().manual_seed(1)
+    examples.embeddings = {
+        "prompt_embeds": torch.randn(5, 24, 96, generator=generator),
+        "pooled_prompt_embeds": torch.randn(5, 96, generator=generator),
+    }
+    return examples
+
+
+def random_vae(**config):
     """An AutoencoderKL of three levels."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
+        **config,
         block_out_channels=(8, 8, 8),
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,

@@ -40,16 +40,17 @@ def resolve_weights(entry: dict) -> Path:
 
 
 def identity(entry: dict) -> dict:
-    """What of an entry and its parts decides the results: class, sources and checksums, not its title or licence."""
-    own = {key: entry[key] for key in ("class", "source", "processor", "vae", "sha256") if key in entry}
-    return own | {name: identity(part) for name, part in entry.get("parts", {}).items()}
+    """What of an entry and its parts decides the results: class, sources, checksums, length of texts; not its title."""
+    decisive = ("class", "source", "processor", "vae", "metadata", "sha256", "options")
+    own = {key: entry[key] for key in decisive if key in entry}
+    text = {key: value for key, value in entry.get("sampling", {}).items() if key == "max_sequence_length"}
+    return own | text | {name: identity(part) for name, part in entry.get("parts", {}).items()}
 
 
 def sources(entry: dict) -> Iterator[dict]:
     """Everything that is downloaded for an entry and its parts."""
     yield from (entry[key] for key in ("source", "processor") if key in entry)
-    if "vae" in entry:
-        yield entry["vae"]["source"]
+    yield from (entry[key]["source"] for key in ("vae", "metadata") if key in entry)
     for part in entry.get("parts", {}).values():
         yield from sources(part)
 

@@ -111,7 +111,9 @@ def _caption_beside(path: Path) -> str:
 def _archives(source: dict, count: int, shape: Shape, folder: Path) -> Iterator[Item]:
     """Images of archives, in their order, with their captions where the source has some."""
     captions = _captions(source, folder) if "captions" in source else None
-    found = ((name, read) for name, read in _files(source, folder) if captions is None or Path(name).stem in captions)
+    found = (
+        (name, read) for name, read in archive_files(source, folder) if captions is None or Path(name).stem in captions
+    )
     done = 0
     for done, (name, read) in enumerate(islice(found, count), start=1):
         prompt = "" if captions is None else captions[Path(name).stem]
@@ -119,7 +121,8 @@ def _archives(source: dict, count: int, shape: Shape, folder: Path) -> Iterator[
     _enough(done, count, folder)
 
 
-def _files(source: dict, folder: Path) -> Iterator[ImageFile]:
+def archive_files(source: dict, folder: Path) -> Iterator[ImageFile]:
+    """Images of all archives of a data set, in their order, those that its `pattern` matches."""
     options = {name: source[name] for name in ("pattern", "column") if name in source}
     return chain.from_iterable(image_files(folder / name, **options) for name in source["files"])
 
@@ -129,7 +132,7 @@ def _captions(source: dict, folder: Path) -> dict[str, str]:
 
     The annotations are those of millions of images, so only what the archives hold is kept.
     """
-    names = {Path(name).stem for name, _ in _files(source, folder)}
+    names = {Path(name).stem for name, _ in archive_files(source, folder)}
     about, words, captions = source["captions"], source.get("containing", []), {}
     for line in read_lines(folder / about["file"]):
         annotation = json.loads(line)

@@ -36,16 +36,20 @@ def has_words(text: str, words: Sequence[str]) -> bool:
 def draw_prompts(source: dict, prompt_set: str, count: int, seed: int, data_folder: Path) -> pd.DataFrame:
     """`count` different prompts of a set, in an order drawn by `seed`; UserError when the source has fewer.
 
-    A set that the source does not name is a draw of another length from the set before the `_`: `train_triple` begins
-    as `train` does.
+    A set that the source does not name is a draw of another length from the set before a `_`: `train_triple` begins as
+    `train` does, `ocr_train_long` as `ocr_train`.
     """
     import pandas as pd
 
     if source["kind"] == "world_prompts":
         from ..world.prompts import SPLITS, draw_scenes
 
-        split = source.get("splits", {}).get(prompt_set) or _family(prompt_set, SPLITS)
-        prompts = [scene.caption() for scene in draw_scenes(split, count, seed, source.get("compounds"))]
+        splits, kinds = source.get("splits", {}), source.get("kinds")
+        split = splits.get(_family(prompt_set, splits)) or _family(prompt_set, SPLITS)
+        scenes = draw_scenes(
+            split, count, seed, source.get("compounds"), wanted=lambda scene: not kinds or scene.kind in kinds
+        )
+        prompts = [scene.caption() for scene in scenes]
     else:
         found = list(dict.fromkeys(_read(source, prompt_set, data_folder)))
         _enough(len(found), prompt_set, count)
@@ -78,13 +82,16 @@ def _own_share(found: list[str], source: dict, prompt_set: str, count: int, seed
 
 
 def _family(prompt_set: str, known: Collection[str]) -> str:
-    """The set itself if it is known, else what stands before its first `_`."""
-    return prompt_set if prompt_set in known else prompt_set.partition("_")[0]
+    """The set itself, or the longest known name that it begins with, up to a `_`; its first word if there is none."""
+    family = prompt_set
+    while family not in known and "_" in family:
+        family = family.rpartition("_")[0]
+    return family
 
 
 def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
     if source["kind"] == "prompts_file":
-        path = Path(_file_of(source, "paths", prompt_set))
+        path = (fetched(source, data_folder) if "folder" in source else Path()) / _file_of(source, "paths", prompt_set)
         lines = read_lines(path)
     elif source["kind"] == "prompts_table":
         lines = _rows(fetched(source, data_folder) / _file_of(source, "annotations", prompt_set), source)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
 
-WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+LARGEST_FILE = "100GB"  # one file for every network: SDXL's would be split at diffusers' 10 GB
 # What a class is loaded without: images are neither censored nor marked.
 OPTIONS = {
     "StableDiffusionPipeline": {"safety_checker": None, "requires_safety_checker": False},
@@ -26,42 +29,66 @@ def load_pipeline(
 ) -> DiffusionPipeline:
     """Load a registry entry of kind pipeline, in eval mode, without safety checker and watermark.
 
-    An entry with a `base` takes all but the UNet from that pipeline, which may be of another class (a text-to-video
-    pipeline on an image model's parts); a `policy` file (train_sft, train_dpo) replaces the UNet again.
+    An entry with a `base` takes all but the denoiser from that pipeline, which may be of another class (a text-to-video
+    pipeline on an image model's parts); a `policy` file (train_sft, …) replaces the denoiser again.
     A `vae` of the pipeline's entry takes the place of its own.
     """
     import diffusers
     import torch
 
     base = entries[entry["base"]] if entry.get("base") else entry
-    parts = {"vae": _load_vae(base["vae"], dtype)} if base.get("vae") else {}
+    folder = resolve_folder(base)
+    parts = absent_parts(folder) | OPTIONS.get(entry["class"], {})
+    if base.get("vae"):
+        parts["vae"] = _load_vae(base["vae"], dtype)
     own = policy_weights(policy) if policy is not None else resolve_folder(entry) if entry.get("base") else None
+    kind = getattr(diffusers, entry["class"])
     if own is not None:
-        parts["unet"] = _load_unet(own, entry["sampling"].get("fps"), dtype)
-    pipeline = getattr(diffusers, entry["class"]).from_pretrained(
-        resolve_folder(base), dtype=dtype, local_files_only=True, **parts, **OPTIONS.get(entry["class"], {})
-    )
+        parts[denoiser_name(kind)] = _load_denoiser(own, entry["sampling"].get("fps"), dtype)
+    pipeline = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, **parts)
     if dtype == torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
         pipeline.vae.to(torch.float32)  # it says that it overflows in half precision
     pipeline.scheduler = _scheduler(pipeline, entry["sampling"]["scheduler"])
     pipeline.set_progress_bar_config(disable=True)
+    if (tokens := entry["sampling"].get("max_sequence_length")) is not None:  # of SD3's T5; without T5, of zeros
+        pipeline.encode_prompt = functools.partial(pipeline.encode_prompt, max_sequence_length=tokens)
     return pipeline.to(device)
 
 
-def save_policy(path: Path, unet, **about) -> None:
-    """Save a trained UNet beside `path` (policy.json), then `path` with the weights' checksum: present means whole."""
-    folder = path.parent / "unet"
-    unet.save_pretrained(folder)
+def absent_parts(folder: Path) -> dict[str, None]:
+    """Parts that a pipeline's folder says it was saved without, as SD3 without T5: diffusers wants that said again."""
+    index = read_json(folder / "model_index.json")
+    return {name: None for name, kind in index.items() if kind == [None, None]}
+
+
+def denoiser_name(kind: type) -> str:
+    """The part of a class of pipelines that is trained: `transformer` if they have one, else `unet`."""
+    return "transformer" if "transformer" in inspect.signature(kind).parameters else "unet"
+
+
+def denoiser_of(pipeline: DiffusionPipeline):
+    """The network of a pipeline that is trained."""
+    return getattr(pipeline, denoiser_name(type(pipeline)))
+
+
+def save_policy(path: Path, part: str, network, **about) -> None:
+    """Save a trained denoiser beside `path` (policy.json), then `path` with its weights' checksum: present means whole.
+
+    `part` is its name in its pipeline (`denoiser_name`).
+    """
+    folder = path.parent / part
+    network.save_pretrained(folder, max_shard_size=LARGEST_FILE)
     config = read_json(folder / "config.json")
     config.pop("_name_or_path", None)  # where the weights came from on this machine is no part of the result
     write_json(folder / "config.json", config)
-    write_json(path, {**about, "sha256": sha256(path.parent / WEIGHTS)})
+    write_json(path, {**about, "part": part, "sha256": sha256(folder / WEIGHTS)})
 
 
 def policy_weights(path: Path) -> Path:
-    """The UNet folder of a policy file; a changed or missing weight file is a UserError."""
-    expected, weights = read_json(path)["sha256"], path.parent / WEIGHTS
-    if not weights.exists() or sha256(weights) != expected:
+    """The denoiser's folder of a policy file; a changed or missing weight file is a UserError."""
+    policy = read_json(path)
+    weights = path.parent / policy["part"] / WEIGHTS
+    if not weights.exists() or sha256(weights) != policy["sha256"]:
         raise UserError(
             f"{weights} is missing or not what was trained; train it again: rm '{path}' and run the same command"
         )
@@ -74,8 +101,8 @@ def _load_vae(entry: dict, dtype: torch.dtype):
     return AutoencoderKL.from_pretrained(resolve_folder(entry), dtype=dtype, local_files_only=True).eval()
 
 
-def _load_unet(folder: Path, fps: int | None, dtype: torch.dtype):
-    """The UNet of a folder, of the class that its config.json names."""
+def _load_denoiser(folder: Path, fps: int | None, dtype: torch.dtype):
+    """The network of a folder, of the class that its config.json names."""
     import diffusers
 
     from . import videocrafter

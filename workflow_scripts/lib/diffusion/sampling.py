@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,10 +33,14 @@ class SamplingSettings:
     width: int
     eta: float = 0.0
     num_frames: int | None = None
+    prompt_suffix: str = ""
 
     def call_arguments(self) -> dict:
         """Keyword arguments of a pipeline's call; not every pipeline knows `eta` and `num_frames`."""
-        return {name: value for name, value in asdict(self).items() if name not in ("eta", "num_frames") or value}
+        optional = ("eta", "num_frames")
+        arguments = asdict(self)
+        del arguments["prompt_suffix"]
+        return {name: value for name, value in arguments.items() if name not in optional or value}
 
 
 @dataclass(frozen=True)
@@ -95,21 +99,37 @@ def _sample_shard(pipeline, requests: list[Request], settings, batch_size: int, 
 
 def sample(
     pipeline: DiffusionPipeline, requests: list[Request], settings: SamplingSettings
-) -> tuple[np.ndarray, Tensor]:
-    """Images (B, H, W, 3) uint8 and the final latents (B, C, h, w) float32, as the UNet sees them (scaled).
+) -> tuple[np.ndarray, Tensor | Sequence[None]]:
+    """Images (B, H, W, 3) uint8 and the final latents (B, C, h, w) float32, as the denoiser sees them (scaled).
 
-    Clips are (B, F, H, W, 3), their latents (B, C, F, h, w).
+    Clips are (B, F, H, W, 3), their latents (B, C, F, h, w). Of pipelines that draw references only, no latents.
     """
     import torch
 
+    prompts = [request.prompt + settings.prompt_suffix for request in requests]
+    generator = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
+    if type(pipeline).__name__ == "QwenImagePipeline":
+        return _sample_qwen_image(pipeline, prompts, generator, settings), [None] * len(requests)
     with torch.inference_mode(), noise_of_frames(pipeline.scheduler, settings.num_frames):
         latents = pipeline(
-            **encode_prompts(pipeline, [request.prompt for request in requests], settings.guidance_scale > 1),
-            generator=[torch.Generator("cpu").manual_seed(request.seed) for request in requests],
+            **encode_prompts(pipeline, prompts, settings.guidance_scale > 1),
+            generator=generator,
             output_type="latent",
             **settings.call_arguments(),
         )[0]
         return decode(pipeline, latents), latents.float().cpu()
+
+
+def _sample_qwen_image(pipeline, prompts: list[str], generator: list, settings: SamplingSettings) -> np.ndarray:
+    """Images (B, H, W, 3) uint8 by Qwen-Image's own call, whose guidance is called true and needs a negative prompt."""
+    import numpy as np
+    import torch
+
+    arguments = settings.call_arguments()
+    about = {"true_cfg_scale": arguments.pop("guidance_scale"), "negative_prompt": [" "] * len(prompts)}
+    with torch.inference_mode():
+        images = pipeline(prompt=prompts, generator=generator, output_type="np", **about, **arguments)[0]
+    return np.rint(np.asarray(images) * 255).astype(np.uint8)
 
 
 def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], guided: bool) -> dict[str, Tensor]:
@@ -117,8 +137,9 @@ def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], guided: bool
     unique = list(dict.fromkeys(prompts))
     index = [unique.index(prompt) for prompt in prompts]
     names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    same = {"prompt_2": None, "prompt_3": None} if hasattr(pipeline, "text_encoder_3") else {}  # SD3 wants them said
     embeddings = pipeline.encode_prompt(
-        prompt=unique, device=pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=guided
+        prompt=unique, **same, device=pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=guided
     )
     return {name: value[index] for name, value in zip(names, embeddings, strict=False) if value is not None}
 

@@ -82,8 +82,8 @@ def grid(rows: "pd.DataFrame") -> Grid:
 
 
 def _side_by_side(rows: "pd.DataFrame", best: set[int]) -> Grid:
-    """One block, with a group of columns for each base; a row that a base lacks is empty there."""
-    columns = rows.drop_duplicates(["base", "column"])
+    """One block, with a group of columns for each base, those that a row of it has; what a base lacks is empty."""
+    columns = _reported(rows).drop_duplicates(["base", "column"])
     header = [(f"{row.base}: {row.title}", ARROWS[row.better]) for row in columns.itertuples()]
     cells = {(row.row, row.base, row.column): _cell(row, row.Index in best) for row in rows.itertuples()}
     missing = Cell(EMPTY, "", "", "", False)
@@ -127,7 +127,7 @@ def markdown(rows: "pd.DataFrame", title: str, caption: str, notes: Sequence[str
     if not rows["verdict"].fillna("").isin(["", BASELINE]).all():
         values = ["ours", "paper"] if rows["scale"].iloc[0] == PAPER else ["ours"]
         head = ["base", "row", "metric", *values, "difference [95 % CI]", "expected", "N", "verdict"]
-        lines += ["", "## Verdicts", "", *markdown_table(head, map(_verdict_line, rows.itertuples()))]
+        lines += ["", "## Verdicts", "", *markdown_table(head, map(_verdict_line, _reported(rows).itertuples()))]
     lines += ["", "## Commands", "", *_commands(rows), ""]
     return "\n".join(lines)
 
@@ -221,6 +221,11 @@ def _markdown_cell(cell: Cell) -> str:
     margin = f"± {cell.margin}" if cell.margin else ""
     paper = f"({cell.paper})" if cell.paper else ""
     return " ".join(filter(None, [value, margin, paper, cell.mark]))
+
+
+def _reported(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Cells that have a value or say why not; a row may lack a column."""
+    return rows[rows["ours"].notna() | rows["verdict"].fillna("").ne("")]
 
 
 def _verdict_line(cell) -> list[str]:

@@ -61,8 +61,7 @@ def long_form(table: ScaledTable, evidence: Evidence) -> "pd.DataFrame":
     import pandas as pd
 
     cells = [
-        _about(table, row, column)
-        | ({"verdict": f"not run: {row.skipped}"} if row.skipped else _measured(table, row, column, evidence))
+        _about(table, row, column) | _found(table, row, column, evidence)
         for row in table.rows
         for column in table.columns
     ]
@@ -95,6 +94,12 @@ def _about(table: ScaledTable, row: PlannedRow, column: Column) -> dict[str, Any
     }
 
 
+def _found(table: ScaledTable, row: PlannedRow, column: Column, evidence: Evidence) -> dict[str, Any]:
+    if row.skipped:
+        return {"verdict": f"not run: {row.skipped}"}
+    return _measured(table, row, column, evidence) if row.row.has(column) else {"verdict": ""}
+
+
 def _measured(table: ScaledTable, row: PlannedRow, column: Column, evidence: Evidence) -> dict[str, Any]:
     """Our value with its interval, the difference to the row compared with, the verdict: value, then direction."""
     found = evidence.summary(candidate_of(row), column.name)
@@ -105,7 +110,7 @@ def _measured(table: ScaledTable, row: PlannedRow, column: Column, evidence: Evi
     other = table.compared_with(row)
     if row.row.row == table.table.base_row:
         parts.append(verdicts.BASELINE)
-    elif other is not None:
+    elif other is not None and other.row.has(column):
         difference = evidence.difference(candidate_of(row), candidate_of(other), column.name)
         sign = expected_sign(table.table, row, column)
         cell |= {"against": name_of(other, row.row.base), "expected": sign, "difference": difference.value}

@@ -18,7 +18,7 @@ from .encoders import TinyFeatures, from_pretrained
 from .pixels import Preprocessing
 
 if TYPE_CHECKING:
-    from ..shards import Part
+    from ..shards import Collection
 
 
 class FrameConsistency:
@@ -62,10 +62,10 @@ class FrameDistance:
 
     metric: str
     PAIRS = 4
-    targets: Part | None = None
+    targets: Collection | None = None
 
-    def compare_with(self, targets: Part) -> None:
-        """Use the clips of a part as targets."""
+    def compare_with(self, targets: Collection) -> None:
+        """Use the clips of a collection as targets."""
         self.targets, self._keys = targets, targets.index()["key"].tolist()
 
     @torch.inference_mode()

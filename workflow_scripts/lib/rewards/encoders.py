@@ -20,7 +20,7 @@ from .pixels import Images, Preprocessing
 from .tiny_features import TinyFeatureExtractor
 
 if TYPE_CHECKING:
-    from ..shards import Part
+    from ..shards import Collection, Part
 
 T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -40,9 +40,13 @@ def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> En
     """
     from .clip import CLIPTokensWithText
     from .clip_encoders import FrameTokens, I3DFeatures, TinyClipFeatures, ViCLIPTokens
+    from .foundation import SiglipTokens, TimmTokens
     from .inception import InceptionFeatures
 
-    of_images = (CLIPVisionTokens, CLIPTokensWithText, CLIPImageEmbeddings, TinyFeatures, InceptionFeatures)
+    of_images = (
+        *(CLIPVisionTokens, CLIPTokensWithText, TimmTokens, SiglipTokens),
+        *(CLIPImageEmbeddings, TinyFeatures, InceptionFeatures),
+    )
     of_clips = (FrameTokens, ViCLIPTokens, TinyClipFeatures, I3DFeatures)
     classes = {found.__name__: found for found in of_images + of_clips}
     return build_encoder(classes, entry, device, dtype)
@@ -51,9 +55,10 @@ def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> En
 def build_encoder(classes: dict[str, type], entry: dict, device: str, dtype: str, **parts: Encoder) -> Encoder:
     """An instance of the entry's `class`, made from its verified source, its processor and its parts.
 
-    Classes take (folder, device, dtype), or the file where the source is a single one, and, where the entry has one,
-    `processor`, the folder of tokenizer and image processor; those without a source take their parts only. UserError
-    for an unknown class, a missing or damaged model, and half precision on a CPU (8x slower than float32 there).
+    Classes take (folder, device, dtype), or the file where the source is a single one, and, where the entry has them,
+    `processor`, the folder of tokenizer and image processor, `metadata`, a file that says what prompts ask for, and its
+    options; those without a source take their parts and options only. UserError for an unknown class, a missing or
+    damaged model, and half precision on a CPU (8x slower than float32 there).
     """
     from ..models import resolve_processor, resolve_weights
 
@@ -61,11 +66,14 @@ def build_encoder(classes: dict[str, type], entry: dict, device: str, dtype: str
         raise UserError(f"class '{entry['class']}' is not one of: {', '.join(classes)}")
     if dtype not in DTYPES or (dtype != "float32" and torch.device(device).type == "cpu"):
         raise UserError(f"dtype '{dtype}' on {device}: use float32 on a CPU, one of {', '.join(DTYPES)} on a GPU")
+    others = entry.get("options", {}) | parts
     if "source" not in entry:
-        return classes[entry["class"]](**parts)
-    processor = resolve_processor(entry)
-    others = {"processor": processor} if processor else {}
-    return classes[entry["class"]](resolve_weights(entry), device, DTYPES[dtype], **others, **parts)
+        return classes[entry["class"]](**others)
+    if processor := resolve_processor(entry):
+        others["processor"] = processor
+    if "metadata" in entry:
+        others["metadata"] = resolve_weights(entry["metadata"])
+    return classes[entry["class"]](resolve_weights(entry), device, DTYPES[dtype], **others)
 
 
 def from_pretrained(model_class: type, folder: Path, device: str, dtype: torch.dtype) -> torch.nn.Module:
@@ -97,12 +105,22 @@ class CLIPVisionTokens:
 
         self.preprocess = Preprocessing.from_folder(processor or folder)
         self.model = from_pretrained(CLIPVisionModel, folder, device, dtype)
+        self.width: int = self.model.config.hidden_size
 
     @torch.inference_mode()
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"features": (B, 2d)}: 1536 for ViT-B/32. The mean includes the CLS token, as the table is written."""
+        return {"features": concatenate(self._all_tokens(images)).cpu()}
+
+    @torch.no_grad()
+    def tokens(self, images: Images) -> tuple[Tensor, Tensor]:
+        """CLS (B, d) and patches (B, N, d), float32 on the model's device."""
+        tokens = self._all_tokens(images)
+        return tokens[:, 0], tokens[:, 1:]
+
+    def _all_tokens(self, images: Images) -> Tensor:
         pixels = self.preprocess(images, self.model.device, self.model.dtype)
-        return {"features": concatenate(self.model(pixels).last_hidden_state.float()).cpu()}
+        return self.model(pixels).last_hidden_state.float()
 
 
 def concatenate(tokens: Tensor) -> Tensor:
@@ -148,7 +166,7 @@ def encode_part(encoder: Encoder, part: Part, batch_size: int) -> dict[str, Tens
     from ..progress import progress
 
     batch_size = max(1, batch_size // (part.frames or 1))  # images at once; a clip counts as its frames
-    batches = ahead(_batches(part, batch_size))
+    batches = ahead(batches_of(part, batch_size))
     total = -(-part.count // batch_size)
     outputs = [encoder.encode(images, prompts) for images, prompts in progress(batches, total, "encode")]
     if not outputs:
@@ -167,7 +185,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _batches(part: Part, batch_size: int) -> Iterator[tuple[Images, list[str]]]:
+def batches_of(part: Collection, batch_size: int) -> Iterator[tuple[Images, list[str]]]:
     """Images, uint8 (B, H, W, 3) or a list where their shapes differ, or clips (B, F, H, W, 3), and their prompts."""
     images = part.images()
     while batch := list(islice(images, batch_size)):

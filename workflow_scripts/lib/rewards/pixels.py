@@ -21,7 +21,20 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 MODES = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, as preprocessor_config.json states them
 
-Images = np.ndarray | Sequence[np.ndarray]  # uint8, (B, H, W, 3) or B arrays (H, W, 3)
+Images = np.ndarray | Tensor | Sequence[np.ndarray]  # uint8, (B, H, W, 3) or B arrays (H, W, 3)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float images (B, 3, H, W) in [0, 1] as uint8 (B, H, W, 3) on their device: the levels of a saved picture.
+
+    What is scored while it is generated then has the pixels that it has when it is read from a file.
+    """
+    return (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def to_numpy(images: Images) -> np.ndarray | Sequence[np.ndarray]:
+    """Images as arrays on the CPU, for what is no network."""
+    return images.cpu().numpy() if isinstance(images, Tensor) else images
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Preprocessing:
             raise UserError(f"{path} asks for resample {config['resample']}; known: {MODES} (PIL's numbers)")
         return cls(
             _size(config["size"]) if config.get("do_resize", True) else None,
-            _crop(config["crop_size"]) if config.get("do_center_crop", True) else None,
+            _crop(config["crop_size"]) if config.get("do_center_crop", "crop_size" in config) else None,
             tuple(config.get("image_mean", CLIP_MEAN)),
             tuple(config.get("image_std", CLIP_STD)),
             mode,
@@ -64,14 +77,16 @@ class Preprocessing:
         self, images: Images, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
     ) -> Tensor:
         """Pixel values (B, 3, h, w) on `device`: those of CLIPImageProcessor, on a GPU within two levels of 255."""
-        if isinstance(images, np.ndarray) or len({image.shape for image in images}) == 1:
+        if isinstance(images, np.ndarray | Tensor):
+            return self._batch(images, device, dtype)
+        if len({image.shape for image in images}) == 1:
             return self._batch(np.asarray(images), device, dtype)
         return torch.cat([self._batch(image[None], device, dtype) for image in images])
 
-    def _batch(self, images: np.ndarray, device: str | torch.device, dtype: torch.dtype) -> Tensor:
+    def _batch(self, images: np.ndarray | Tensor, device: str | torch.device, dtype: torch.dtype) -> Tensor:
         if images.ndim != 4:
             raise UserError("this model is for images, but it was given clips; choose a model of clips for them")
-        pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+        pixels = torch.as_tensor(images).to(device).permute(0, 3, 1, 2)
         if self.size is not None:
             pixels = resize_uint8(pixels, self._target(pixels.shape[-2:]), self.mode)
         if self.crop is not None:

@@ -20,14 +20,29 @@ from .pixels import Images, Preprocessing
 def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
     """The scorer of a registry entry, made with its parts: one (B,) tensor per metric. UserErrors: `build_encoder`."""
     from ..world.clip_scorer import WorldClips
-    from ..world.scorer import World
+    from ..world.scorer import World, WorldGenEval
     from .clip_scorers import LPIPS, FeatureDistance, FrameConsistency
+    from .geneval_scorer import GenEval
+    from .image_statistics import ImageStatistics
+    from .ocr import OCR, PaddleOCRReader, RapidOCRReader
     from .safety import Q16, Inappropriate, NudeNet
+    from .similarity import DINOSimilarity, ImageSimilarity, SigLIPSimilarity
 
-    known = (CLIPScore, PickScore, HPSv2, ImageReward, Q16, NudeNet, Inappropriate, World)
-    of_clips = (FrameConsistency, LPIPS, FeatureDistance, WorldClips)
-    parts = {name: load_scorer(part, device, dtype) for name, part in entry.get("parts", {}).items()}
-    return build_encoder({found.__name__: found for found in known + of_clips}, entry, device, dtype, **parts)
+    known = (
+        *(CLIPScore, PickScore, HPSv2, ImageReward, Q16, NudeNet, Inappropriate),
+        *(OCR, RapidOCRReader, PaddleOCRReader, GenEval, DINOSimilarity, SigLIPSimilarity, ImageSimilarity),
+        *(ImageStatistics, FrameConsistency, LPIPS, FeatureDistance, World, WorldGenEval, WorldClips),
+    )
+    parts = {name: _load_part(part, device, dtype) for name, part in entry.get("parts", {}).items()}
+    return build_encoder({found.__name__: found for found in known}, entry, device, dtype, **parts)
+
+
+def _load_part(entry: dict, device: str, dtype: str) -> object:
+    """A part of a scorer: another scorer, what reads text, or a vision model."""
+    from .foundation import load_foundation
+
+    load = load_foundation if entry.get("kind") == "text_image_encoder" else load_scorer
+    return load(entry, device, dtype)
 
 
 class OpenCLIP:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .curves import Curves
 from .grids import ImageGrid
 from .leaves import leaves
 from .policies import parse_policy
 from .problems import Problems
-from .runs import DECIDES, SELECTION, misplaced_keys, missing_keys
+from .rollouts import check_discriminators, check_references, check_runs_with_rollouts
+from .runs import DECIDES, ROLLOUTS, SELECTION, misplaced_keys, missing_keys
 from .scales import Scale
-from .studies import Study
+from .studies import Study, WinRates
 from .tables import Diagram, RankFigure, Row, Table
 from .validation import Schemas
 
 if TYPE_CHECKING:
     from .config import Config
 
-Sheet = Table | RankFigure | ImageGrid | Diagram | Study
+Sheet = Table | RankFigure | ImageGrid | Diagram | Curves | WinRates | Study
+DISCRIMINATING = ("scorer", "text_image_encoder", "feature_extractor")
+"""Kinds of models that a discriminator may be made of."""
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
 
+PART_KINDS = ("scorer", "text_recogniser", "text_image_encoder")
 PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub", "prompts_table")
 
 
@@ -51,10 +56,10 @@ def _check_model_bases(config: Config, problems: Problems) -> None:
 
 
 def _check_model_parts(config: Config, problems: Problems) -> None:
-    scorers = [name for name, entry in config.models.data.items() if entry["kind"] == "scorer"]
+    parts = [name for name, entry in config.models.data.items() if entry["kind"] in PART_KINDS]
     for name, entry in config.models.data.items():
         for part, other in entry.get("parts", {}).items():
-            others = [one for one in scorers if one != name]
+            others = [one for one in parts if one != name]
             problems.check_known(f"model '{name}' names part", other, others, config.models.where(name, "parts", part))
 
 
@@ -68,6 +73,7 @@ def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None
             problems.add(
                 f"role '{role}' cannot be played by '{name}', which is of kind {kind}", scale.where("data", role)
             )
+    check_references(config, scale, problems)
     for metric, about in scale.metrics.items():
         said, where = f"metric '{metric}' names role", scale.where("metrics", metric)
         if about["kind"] in METRIC_ROLES:
@@ -96,8 +102,21 @@ def _check_recipe_names(config: Config, problems: Problems) -> None:
         list(dict.fromkeys(name for scale in config.scales.values() for name in getattr(scale, part)))
         for part in ("images", "prompts")
     )
+    references = list(dict.fromkeys(role for scale in config.scales.values() for role in scale.references))
+    discriminators = config.recipes["discriminator"].concrete()
     for kind, named in (
-        ("run", {"model": starts, "reward": rewards, "data": [SELECTION, *images], "prompts": prompts}),
+        (
+            "run",
+            {
+                "model": starts,
+                "reward": rewards,
+                "data": [SELECTION, ROLLOUTS, *images],
+                "prompts": prompts,
+                "references": references,
+                "discriminator": discriminators,
+            },
+        ),
+        ("discriminator", {"model": _roles(config, *DISCRIMINATING)}),
         (
             "reward",
             {
@@ -113,6 +132,9 @@ def _check_recipe_names(config: Config, problems: Problems) -> None:
             for key, known in named.items():
                 if recipe.own.get(key) is not None:
                     problems.check_known(f"{kind} '{name}' names {key}", recipe.own[key], known, recipe.where(key))
+            for key, said in (("rewards", "is rewarded by"), ("watch", "is watched by")):
+                for role in recipe.own.get(key, ()):
+                    problems.check_known(f"{kind} '{name}' {said}", role, scorers, recipe.where(key, role))
 
 
 def _rounds(config: Config) -> list[str]:
@@ -148,6 +170,9 @@ def _check_sheet_names(config: Config, sheet: Sheet, problems: Problems) -> None
     if isinstance(sheet, Diagram):
         runs = config.recipes["run"].concrete()
         problems.check_known(f"'{sheet.name}' draws run", sheet.run, runs, sheet.document.where("run"))
+    for number, study in enumerate(sheet.studies if isinstance(sheet, WinRates) else ()):
+        where = sheet.document.where("studies", number)
+        problems.check_known(f"'{sheet.name}' shows study", study, config.studies, where)
     for block in sheet.blocks if isinstance(sheet, ImageGrid) else ():
         problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
         for scale in config.scales.values():
@@ -172,8 +197,10 @@ def _check_row_names(config: Config, sheet: Sheet, row: Row, problems: Problems)
         problems.check_known(
             f"{said} names reward", row.reward, config.recipes["reward"].concrete(), row.lines["reward"]
         )
+    columns = [column.name for column in sheet.columns]
+    for name in row.columns:
+        problems.check_known(f"{said} names column", name, columns, row.lines["columns"])
     for name in row.paper:
-        columns = [column.name for column in sheet.columns]
         problems.check_known(f"{said} has the paper's value of column", name, columns, row.lines[f"paper.{name}"])
 
 
@@ -213,6 +240,8 @@ def check_recipes(config: Config, schemas: Schemas, problems: Problems) -> None:
                 problems.add(said, recipes.stated_at(name, *key.split(".")))
     problems.raise_if_any()
     _check_reward_of_runs(config, problems)
+    check_discriminators(config, problems)
+    check_runs_with_rollouts(config, problems)
     _check_starts(config, problems)
     problems.raise_if_any()
     for scale in config.scales.values():
@@ -223,7 +252,7 @@ def _check_reward_of_runs(config: Config, problems: Problems) -> None:
     recipes = config.recipes["run"]
     for name in recipes.concrete():
         tree = recipes.resolve(name)
-        if (tree["data"] == SELECTION) != (tree["reward"] is not None):
+        if tree["objective"] != "grpo" and (tree["data"] == SELECTION) != (tree["reward"] is not None):
             cure = "name the reward that selects" if tree["data"] == SELECTION else "write `reward: null`"
             problems.add(
                 f"run '{name}' has data {tree['data']} and reward {tree['reward']}; {cure}",

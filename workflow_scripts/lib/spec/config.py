@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,16 +11,17 @@ from ..errors import UserError
 from .availability import lacking, lacking_policy
 from .checks import check_names, check_recipes
 from .counts import check_counts
+from .curves import Curves, read_curves
 from .grids import Block, ImageGrid, read_grid
 from .leaves import lift, plain
-from .ledger import LedgerRow, ledger_rows
+from .ledger import LedgerRow, rows_of_scale
 from .loading import Document, load_document
 from .policies import Policy, parse_policy
 from .pools import Pool, pools_taken
 from .problems import Problems, unknown
-from .runs import Recipes
+from .runs import KINDS, Recipes
 from .scales import Scale, read_scale, scale_of
-from .studies import Study, read_study, studies_at
+from .studies import Study, WinRates, read_study, read_win_rates
 from .tables import Diagram, PlannedRow, RankFigure, Row, Table, read_diagram, read_figure, read_table
 from .validation import Schemas
 
@@ -29,11 +29,13 @@ FIGURES = {
     "rank_figure": ("figures", read_figure),
     "image_grid": ("grids", read_grid),
     "diagram": ("diagrams", read_diagram),
+    "curves": ("curves", read_curves),
+    "win_rates": ("win_rates", read_win_rates),
 }
 """Schema and reader of each kind of figure."""
 ARCHITECTURE = "architecture"
-Figure = RankFigure | ImageGrid | Diagram
-F = TypeVar("F", RankFigure, ImageGrid, Diagram)
+Figure = RankFigure | ImageGrid | Diagram | Curves | WinRates
+F = TypeVar("F", RankFigure, ImageGrid, Diagram, Curves, WinRates)
 
 
 @dataclass
@@ -68,8 +70,12 @@ class Config:
         """A reward's hyperparameters at a scale, plain and nested."""
         return plain(self.resolved("reward", name, scale))
 
+    def discriminator(self, name: str, scale: str) -> dict:
+        """A discriminator's hyperparameters at a scale, plain and nested."""
+        return plain(self.resolved("discriminator", name, scale))
+
     def resolved(self, kind: str, name: str, scale: str) -> dict:
-        """A resolved recipe with its leaves; `kind` is reward or run."""
+        """A resolved recipe with its leaves; `kind` is reward, discriminator or run."""
         recipes, scale = self.recipes[kind], self.scale(scale).name
         _lookup(f"unknown {kind}", {one: recipes.by_name[one] for one in recipes.concrete()}, name)
         if (kind, name, scale) not in self._resolved:
@@ -84,6 +90,11 @@ class Config:
     def rewards(self, scale: str) -> list[str]:
         """Rewards of a scale: not abstract, and all they need is there."""
         return [name for name in self.recipes["reward"].concrete() if not lacking(self, "reward", name, scale)]
+
+    def discriminators(self, scale: str) -> list[str]:
+        """Discriminators that runs of a scale train."""
+        named = (self.resolved("run", name, scale).get("discriminator") for name in self.runs(scale))
+        return list(dict.fromkeys(name for name in named if name))
 
     def model(self, role: str, scale: str) -> dict:
         """The registry entry that plays a model role, plain, as `model_entry` gives it."""
@@ -162,10 +173,17 @@ class Config:
         planned = self.table_rows(table, scale, replicate)
         return list(dict.fromkeys((row.policy, row.selection) for row in planned if not row.skipped))
 
-    def table_prompt_sets(self, table: str, scale: str) -> list[str]:
-        """Prompt sets that the metrics of a table or figure are computed on."""
+    def row_prompt_sets(self, table: str, row: PlannedRow, scale: str) -> list[str]:
+        """Prompt sets that the metrics of a row of a table or figure are computed on."""
         metrics = self.scale(scale).metrics
-        return list(dict.fromkeys(metrics[column.name]["prompts"] for column in self.table_columns(table, scale)))
+        columns = [column for column in self.table_columns(table, scale) if row.row.has(column)]
+        return list(dict.fromkeys(metrics[column.name]["prompts"] for column in columns))
+
+    def table_measurements(self, table: str, scale: str, replicate: int = 0) -> list[tuple[str, str, str]]:
+        """(policy, prompt set, selection) of all that a table or figure quotes, each once."""
+        rows = [row for row in self.table_rows(table, scale, replicate) if not row.skipped]
+        found = [(row.policy, one, row.selection) for row in rows for one in self.row_prompt_sets(table, row, scale)]
+        return list(dict.fromkeys(found))
 
     def trains_on(self, prompt_set: str, scale: str) -> bool:
         """Whether a run or a reward takes images of a prompt set; all other sets are for evaluation."""
@@ -184,7 +202,7 @@ class Config:
         return self._pools[name].get((str(replace(policy, replicate=0)), prompt_set), 1)
 
     def figures_of(self, kind: type[F]) -> dict[str, F]:
-        """The figures of one class (RankFigure, ImageGrid, Diagram) by name."""
+        """The figures of one class (RankFigure, ImageGrid, …) by name."""
         return {name: figure for name, figure in self.figures.items() if isinstance(figure, kind)}
 
     def columns_shown(self, block: Block, scale: str) -> list[PlannedRow]:
@@ -192,20 +210,8 @@ class Config:
         return [row for row in (self.plan(one, scale) for one in block.rows) if not row.skipped]
 
     def ledger(self, scale: str) -> list[LedgerRow]:
-        """Every number of a scale with its provenance: counts, sampling of its models, rewards, runs, studies."""
-        return list(self._ledger(self.scale(scale)))
-
-    def _ledger(self, scale: Scale) -> Iterator[LedgerRow]:
-        for part in ("latents", "prompts", "images", "counts"):
-            yield from ledger_rows(f"scale {scale.name}", {part: lift(scale.document, part)})
-        for role, name in scale.models.items():
-            yield from ledger_rows(f"model {role}", lift(self.models, name))
-        for name in self.rewards(scale.name):
-            yield from ledger_rows(f"reward {name}", self.resolved("reward", name, scale.name))
-        for name in self.runs(scale.name):
-            yield from ledger_rows(f"run {name}", self.resolved("run", name, scale.name))
-        for name in studies_at(self, scale.name):
-            yield from ledger_rows(f"study {name}", lift(self.studies[name].document))
+        """Every number of a scale with its provenance: counts, sampling of its models, recipes, studies."""
+        return list(rows_of_scale(self, self.scale(scale)))
 
     def _sheet(self, name: str) -> Table | Figure:
         return _lookup("unknown table or figure", {**self.tables, **self.figures}, name)
@@ -260,7 +266,7 @@ def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problem
         for name in ("runs", "tables", "scales", "studies")
     )
     problems.raise_if_any()
-    recipes = {kind: Recipes(kind) for kind in ("reward", "run")}
+    recipes = {kind: Recipes(kind) for kind in KINDS}
     for document in runs.values():
         for kind in recipes.values():
             kind.add_all(document, problems)

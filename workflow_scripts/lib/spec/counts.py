@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .leaves import plain
 from .problems import Problems
+from .rollouts import GRPO, check_rollouts
 from .runs import SELECTION
 from .scales import Scale
 from .studies import Study, studies_at
@@ -23,7 +24,9 @@ def check_counts(config: Config, problems: Problems) -> None:
         for name in config.rewards(scale.name):
             _check_reward(config, scale, name, problems)
         for name in config.runs(scale.name):
-            _check_run(config, scale, name, problems)
+            _check_scope(config, scale, name, problems)
+            rollouts = config.resolved("run", name, scale.name)["objective"] == GRPO
+            (check_rollouts if rollouts else _check_run)(config, scale, name, problems)
         for sheet in (*config.tables.values(), *config.figures.values(), *config.studies.values()):
             for row in sheet.rows:
                 _check_row(config, scale, sheet, row, problems)
@@ -34,6 +37,8 @@ def check_counts(config: Config, problems: Problems) -> None:
 def _check_data_sizes(config: Config, scale: Scale, problems: Problems) -> None:
     for role, count in scale.images.items():
         where = scale.where("images", role)
+        if role in scale.references and role not in scale.data:
+            continue  # a model makes them
         if role not in scale.data:
             problems.add(f"scale '{scale.name}' takes images of role '{role}', which no data set plays", where)
             continue
@@ -85,7 +90,11 @@ def _check_run(config: Config, scale: Scale, name: str, problems: Problems) -> N
     if values["data"] == SELECTION and values["candidates"] > pool:
         said = f"run '{name}' chooses from K = {values['candidates']} candidates"
         problems.add(f"{said}, but scale '{scale.name}' has {pool} samples per prompt", tree["candidates"].where)
-    scope, rank = tree["training"]["scope"], tree["training"]["lora_rank"]
+
+
+def _check_scope(config: Config, scale: Scale, name: str, problems: Problems) -> None:
+    training = config.resolved("run", name, scale.name)["training"]
+    scope, rank = training["scope"], training["lora_rank"]
     if (scope.value == "lora") != (rank.value is not None):
         problems.add(f"run '{name}' has scope {scope.value} and lora_rank {rank.value}", rank.where)
 
@@ -95,7 +104,7 @@ def _check_study(config: Config, scale: Scale, study: Study, problems: Problems)
     where = study.document.where("num_prompts")
     if problems.check_known(f"{said} needs prompt set", study.prompts, scale.prompts, study.document.where("prompts")):
         most = scale.prompts[study.prompts]
-        if study.num_prompts > most:
+        if study.num_shown(scale) > most:
             problems.add(f"{said} shows {study.num_prompts} prompts, but the set {study.prompts} has {most}", where)
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .leaves import Leaf, leaves
+from .leaves import Leaf, leaves, lift
+from .scales import Scale
+from .studies import studies_at
+
+if TYPE_CHECKING:
+    from .config import Config
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,23 @@ class LedgerRow:
     text: str
     where: str
     replaces: str = ""
+
+
+def rows_of_scale(config: Config, scale: Scale) -> Iterator[LedgerRow]:
+    """Rows of a scale's counts, of its models, of the recipes that it runs, and of its studies."""
+    for part in ("latents", "prompts", "images", "references", "counts"):
+        yield from ledger_rows(f"scale {scale.name}", {part: lift(scale.document, part)})
+    for role, name in scale.models.items():
+        yield from ledger_rows(f"model {role}", lift(config.models, name))
+    for kind, names in (
+        ("reward", config.rewards(scale.name)),
+        ("discriminator", config.discriminators(scale.name)),
+        ("run", config.runs(scale.name)),
+    ):
+        for name in names:
+            yield from ledger_rows(f"{kind} {name}", config.resolved(kind, name, scale.name))
+    for name in studies_at(config, scale.name):
+        yield from ledger_rows(f"study {name}", lift(config.studies[name].document))
 
 
 def ledger_rows(scope: str, tree: dict) -> Iterator[LedgerRow]:

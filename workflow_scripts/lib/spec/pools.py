@@ -18,17 +18,20 @@ Pool = tuple[str, str]
 
 
 def pools_taken(config: Config, scale: str) -> Iterator[tuple[Pool, int]]:
-    """K of every round of every run, and of every row of a table, figure or study; VBench's own numbers of clips."""
+    """K of every round of a run, of every row of a table, figure or study, of sampled references, and of VBench."""
     yield from _taken_by_runs(config, scale)
     yield from _taken_by_vbench(config, scale)
     for sheet in (*config.tables, *config.figures):
         for row in config.table_rows(sheet, scale):
-            for prompt_set in config.table_prompt_sets(sheet, scale) if not row.skipped else ():
+            for prompt_set in config.row_prompt_sets(sheet, row, scale) if not row.skipped else ():
                 yield (row.policy, prompt_set), row.row.candidates
     for grid in config.figures_of(ImageGrid).values():
         for block in grid.blocks:
             for row in config.columns_shown(block, scale):
                 yield (row.policy, block.prompt_set(config.scale(scale))), row.row.candidates
+    for about in config.scale(scale).references.values():
+        if about.model:
+            yield (about.model, about.prompts), about.per_prompt
     for study in (config.studies[name] for name in studies_at(config, scale)):
         for row in study.rows:
             yield (config.plan(row, scale).policy, study.prompts), row.candidates

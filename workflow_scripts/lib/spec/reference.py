@@ -19,6 +19,8 @@ ORDER = (
     "figures",
     "grids",
     "diagrams",
+    "curves",
+    "win_rates",
     "architectures",
     "studies",
 )

@@ -1,4 +1,4 @@
-"""Recipes of rewards and runs: parents first, then the recipe's own differences, then what the scale changes."""
+"""Recipes of rewards, discriminators and runs: parents, a recipe's own differences, then what a scale changes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from .problems import Problems
 META = ("parent", "abstract", "description")
 SELECTION = "selection"
 """`data` of a run that trains on the generator's own samples."""
-DECIDES = {"reward": "kind", "run": "objective"}
-"""Key of a recipe on which it depends what other keys it has; schemas say so by `x-kinds` and `x-objectives`."""
+ROLLOUTS = "rollouts"
+"""`data` of a run that samples while it trains (objective grpo)."""
+DECIDES = {"reward": "kind", "discriminator": "kind", "run": "objective"}
+"""Kinds of recipes, and the key on which a recipe's other keys depend; schemas say so by `x-kinds`, `x-objectives`."""
+KINDS = tuple(DECIDES)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One reward or run as written: its own differences (leaves lifted), its parent, and the file that states it."""
+    """One recipe as written: its own differences (leaves lifted), its parent, and the file that states it."""
 
     name: str
-    kind: str  # reward or run
+    kind: str  # one of KINDS
     document: Document
     own: dict
     parent: str | None
@@ -110,7 +113,7 @@ def missing_keys(properties: dict, tree: dict, only: str, value: str | None, pre
     A key whose schema lists values under `only` is one of recipes with such a value.
     """
     for key, schema in properties.items():
-        if schema.get("x-meta") or value not in schema.get(only, [value]):
+        if schema.get("x-meta") or schema.get("x-optional") or value not in schema.get(only, [value]):
             continue
         if "properties" in schema and "$ref" not in schema:
             yield from missing_keys(schema["properties"], tree.get(key, {}), only, value, f"{prefix}{key}.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from .leaves import lift, plain
 from .loading import Document
-from .runs import Changes
+from .runs import KINDS, Changes
 
 PAPER = "paper"
 FEWEST_REPLICATES = 3
@@ -16,8 +16,21 @@ EVAL = "eval"
 
 
 @dataclass(frozen=True)
+class References:
+    """Reference images of the prompts of a set: `per_prompt` of a data set (`data`), or samples of a `model` role."""
+
+    prompts: str
+    per_prompt: int
+    data: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True)
 class Scale:
-    """One scale, with plain values; `document` and `changes` know where they stand."""
+    """One scale, with plain values; `document` and `changes` know where they stand.
+
+    `images` and `data` have the roles of `references`, too, so that these are images like any other.
+    """
 
     name: str
     description: str
@@ -30,10 +43,11 @@ class Scale:
     data: dict[str, str]
     prompts: dict[str, int]
     images: dict[str, int]
+    references: dict[str, References]
     counts: dict[str, int]
     metrics: dict[str, dict]
     document: Document = field(repr=False)
-    changes: dict[str, Changes] = field(repr=False)  # by kind of recipe: reward, run
+    changes: dict[str, Changes] = field(repr=False)  # by kind of recipe: reward, discriminator, run
 
     def prompt_source(self, prompt_set: str) -> str:
         """The entry of data.yaml that a prompt set comes from."""
@@ -63,6 +77,10 @@ def read_scale(name: str, document: Document) -> Scale:
     """A validated document as a Scale."""
     data = document.data
     metrics = {metric: {"column": metric, "prompts": EVAL, **about} for metric, about in data["metrics"].items()}
+    prompts = plain(lift(document, "prompts"))
+    references = {role: References(**about) for role, about in plain(lift(document, "references")).items()}
+    belonging = {role: one.per_prompt * prompts.get(one.prompts, 0) for role, one in references.items()}
+    imported = {role: one.data for role, one in references.items() if one.data}
     return Scale(
         name=name,
         description=data["description"],
@@ -72,13 +90,14 @@ def read_scale(name: str, document: Document) -> Scale:
         warm_start=data["warm_start"],
         latents=plain(lift(document, "latents")),
         models=data["models"],
-        data=data["data"],
-        prompts=plain(lift(document, "prompts")),
-        images=plain(lift(document, "images")),
+        data=data["data"] | imported,
+        prompts=prompts,
+        images=plain(lift(document, "images")) | belonging,
+        references=references,
         counts=plain(lift(document, "counts")),
         metrics=metrics,
         document=document,
-        changes={kind: _changes(document, f"{kind}s") for kind in ("reward", "run")},
+        changes={kind: _changes(document, f"{kind}s") for kind in KINDS},
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from .leaves import lift, plain
 from .loading import Document
+from .scales import Scale
 from .tables import Column, PlannedRow, Row, read_row
 
 if TYPE_CHECKING:
@@ -33,17 +34,41 @@ class Study:
     introduction: str
     prompts: str
     num_prompts: int
+    or_fewer: bool
     blurred: bool
     rows: list[Row]
     questions: list[Question]
     document: Document = field(repr=False)
     columns: tuple[Column, ...] = ()
 
+    def num_shown(self, scale: Scale) -> int:
+        """Prompts that a scale shows."""
+        return min(self.num_prompts, scale.prompts[self.prompts]) if self.or_fewer else self.num_prompts
+
+
+@dataclass(frozen=True)
+class WinRates:
+    """A figure of studies, by name; it has neither metrics nor images."""
+
+    name: str
+    title: str
+    caption: str
+    studies: list[str]
+    document: Document = field(repr=False)
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
+
+
+def read_win_rates(name: str, document: Document) -> WinRates:
+    """A validated document as WinRates."""
+    return WinRates(name, *(document.data[key] for key in ("title", "caption", "studies")), document)
+
 
 def read_study(name: str, document: Document) -> Study:
     """A validated document as a Study."""
     data = plain(lift(document))
     about = {key: data[key] for key in ("title", "introduction", "prompts", "num_prompts", "blurred")}
+    about["or_fewer"] = data.get("or_fewer", False)
     entries = {side: {**data[side], "base": side, "row": data[side]["title"]} for side in ("a", "b")}
     rows = [read_row(entry, document, (side,)) for side, entry in entries.items()]
     questions = [_question(name, **entry) for name, entry in data["questions"].items()]

@@ -36,12 +36,17 @@ class Row:
     selection: str
     reward: str | None
     candidates: int
-    lines: dict[str, str] = field(repr=False)  # file:line of policy, round, reward, best_of, expect, paper.{column}
+    lines: dict[str, str] = field(repr=False)  # file:line of keys, of paper.{column}
     paper: dict[str, float] = field(default_factory=dict)
     paper_source: str = ""
     note: str = ""
     better_than: tuple[RowName, ...] = ()  # the first is what a table's verdict compares with
     expected_in: tuple[str, ...] = ()  # columns that have an expected direction; all for none
+    columns: tuple[str, ...] = ()  # columns that the row has; all for none
+
+    def has(self, column: Column) -> bool:
+        """Whether the row has a value in a column."""
+        return not self.columns or column.name in self.columns
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ def read_row(entry: dict, document: Document, keys: Keys) -> Row:
     """The row that stands under `keys` of a document."""
     selection = entry.get("selection", FIRST)
     chosen = isinstance(selection, dict)
-    parts = ["policy", "round", "expect", *(f"paper.{column}" for column in entry.get("paper", {}))]
+    parts = ["policy", "round", "expect", "columns", *(f"paper.{column}" for column in entry.get("paper", {}))]
     lines = {part: document.where(*keys, *part.split(".")) for part in parts}
     return Row(
         base=entry["base"],
@@ -174,6 +179,7 @@ def read_row(entry: dict, document: Document, keys: Keys) -> Row:
         note=entry.get("note", ""),
         better_than=tuple(_other_rows(entry)),
         expected_in=tuple(entry.get("expect", {}).get("columns", ())),
+        columns=tuple(entry.get("columns", ())),
         lines=lines | {part: document.where(*keys, "selection", part) for part in ("reward", "best_of")},
     )
 
@@ -206,7 +212,7 @@ def expectations(table: Table) -> Iterator[Expectation]:
         columns = [column for column in table.columns if not row.expected_in or column.name in row.expected_in]
         for name in row.better_than:
             other = table.find(name)
-            for column in columns:
+            for column in (one for one in columns if row.has(one) and other.has(one)):
                 sign, source = _expected_sign(row, other, column)
                 if sign:
                     yield Expectation((row.base, row.row), name, column.name, sign, source)

@@ -11,44 +11,68 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-LORA_TARGETS = ["to_k", "to_q", "to_v", "to_out.0"]
+from .settings import TrainingSettings
+
+JOINT = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
+LORA_TARGETS = {
+    None: ["to_k", "to_q", "to_v", "to_out.0"],
+    "attn": [f"attn.{name}" for name in JOINT],  # SD3's joint attention of image and text, as Flow-GRPO
+    "attn_and_attn2": [f"attn.{name}" for name in JOINT] + [f"attn2.{name}" for name in JOINT[:4]],  # and of the image
+}
+"""Ends of the names of adapted layers, by `lora_targets`."""
 
 
 class Denoiser:
-    """A UNet in training: `scope` full trains all weights, lora adapters of `lora_rank` on attention projections."""
+    """A UNet or transformer in training.
+
+    `scope` full trains all weights, lora adapters of `lora_rank` on the attention projections of `lora_targets`.
+    """
 
     def __init__(
-        self, unet: nn.Module, scope: str, lora_rank: int | None, needs_reference: bool, gradient_checkpointing: bool
+        self,
+        model: nn.Module,
+        scope: str,
+        lora_rank: int | None,
+        needs_reference: bool,
+        gradient_checkpointing: bool,
+        lora_alpha: float | None = None,
+        lora_targets: str | None = None,
     ) -> None:
-        self.unet, self.network, self.lora = unet, unet, scope == "lora"
+        self.model, self.network, self.lora = model, model, scope == "lora"
         self._reference = (
-            copy.deepcopy(unet).requires_grad_(False).eval() if needs_reference and not self.lora else None
+            copy.deepcopy(model).requires_grad_(False).eval() if needs_reference and not self.lora else None
         )
         if self.lora:
-            self._add_adapter(lora_rank)
+            self._add_adapter(lora_rank, lora_alpha or lora_rank, LORA_TARGETS[lora_targets])
         if gradient_checkpointing:
-            _checkpoint(unet)
-        unet.requires_grad_(not self.lora).train()
-        _drop_nothing(unet)
+            _checkpoint(model)
+        model.requires_grad_(not self.lora).train()
+        _drop_nothing(model)
         if self.lora:
-            for name, parameter in unet.named_parameters():
+            for name, parameter in model.named_parameters():
                 parameter.requires_grad_("lora_" in name)
 
-    def _add_adapter(self, rank: int) -> None:
+    @classmethod
+    def of(cls, model: nn.Module, settings: TrainingSettings, needs_reference: bool) -> Denoiser:
+        """The denoiser that these settings train."""
+        s = settings
+        return cls(model, s.scope, s.lora_rank, needs_reference, s.gradient_checkpointing, s.lora_alpha, s.lora_targets)
+
+    def _add_adapter(self, rank: int, alpha: float, targets: list[str]) -> None:
         from peft import LoraConfig, inject_adapter_in_model
 
-        config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=LORA_TARGETS)
-        inject_adapter_in_model(config, self.unet)  # not every UNet of diffusers has `add_adapter`
+        config = LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=targets)
+        inject_adapter_in_model(config, self.model)  # not every network of diffusers has `add_adapter`
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Trained parameters by name."""
-        return {name: parameter for name, parameter in self.unet.named_parameters() if parameter.requires_grad}
+        return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
 
     @torch.no_grad()
     def predict_reference(self, *args, **kwargs) -> Tensor:
         """The reference's prediction."""
-        with self._as_reference() as unet:
-            return predict(unet, *args, **kwargs)
+        with self._as_reference() as model:
+            return predict(model, *args, **kwargs)
 
     @contextlib.contextmanager
     def _as_reference(self) -> Iterator[nn.Module]:
@@ -57,59 +81,59 @@ class Denoiser:
             return
         self._enable_adapters(False)
         try:
-            yield self.unet
+            yield self.model
         finally:
             self._enable_adapters(True)
 
     def _enable_adapters(self, enabled: bool) -> None:
-        for layer in _adapters(self.unet):
+        for layer in _adapters(self.model):
             layer.enable_adapters(enabled)
 
-    def use_reference(self, unet: nn.Module) -> None:
+    def use_reference(self, model: nn.Module) -> None:
         """Hold the policy to another network than the one it starts from."""
-        self._reference = unet.requires_grad_(False).eval()
+        self._reference = model.requires_grad_(False).eval()
 
     def prepare(self, accelerator) -> None:
         """Move to the accelerator's device; `network` is then what training calls (DDP on several GPUs)."""
-        self.network = accelerator.prepare(self.unet)
+        self.network = accelerator.prepare(self.model)
         if self._reference is not None:
             self._reference.to(accelerator.device)
 
     def merged(self) -> nn.Module:
-        """The trained network as an ordinary UNet, adapters folded in."""
+        """The trained network as an ordinary one, adapters folded in."""
         if self.lora:
             from diffusers.utils.peft_utils import recurse_remove_peft_layers
 
-            for layer in _adapters(self.unet):
+            for layer in _adapters(self.model):
                 layer.merge()
-            recurse_remove_peft_layers(self.unet)
-        return self.unet.eval()
+            recurse_remove_peft_layers(self.model)
+        return self.model.eval()
 
 
-def _adapters(unet: nn.Module) -> list:
+def _adapters(model: nn.Module) -> list:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return [module for module in unet.modules() if isinstance(module, BaseTunerLayer)]
+    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
 
 
-def _checkpoint(unet: nn.Module) -> None:
+def _checkpoint(model: nn.Module) -> None:
     """Compute activations anew in the backward pass; for video UNets diffusers cannot do it by itself."""
-    if unet._supports_gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
+    if model._supports_gradient_checkpointing:
+        model.enable_gradient_checkpointing()
         return
-    for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+    for block in (*model.down_blocks, model.mid_block, *model.up_blocks):
         block.forward = functools.partial(torch.utils.checkpoint.checkpoint, block.forward, use_reentrant=False)
 
 
-def _drop_nothing(unet: nn.Module) -> None:
+def _drop_nothing(model: nn.Module) -> None:
     """Errors of policy and reference, of best and worst are compared: dropout of video UNets would hide differences."""
-    for module in unet.modules():
+    for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
 
 
 def predict(
-    unet: nn.Module,
+    model: nn.Module,
     noisy: Tensor,
     timesteps: Tensor,
     prompt_embeds: Tensor,
@@ -118,8 +142,11 @@ def predict(
 ) -> Tensor:
     """The network's prediction (B, C, h, w) or (B, C, F, h, w) at `timesteps` (B,), given `prompt_embeds` (B, L, D).
 
-    SDXL also takes `pooled_prompt_embeds` (B, P) and `time_ids` (B, 6): original size, crop and target size in pixels.
+    SD3 also takes `pooled_prompt_embeds` (B, P), SDXL these and `time_ids` (B, 6): original size, crop and target size
+    in pixels.
     """
+    if pooled_prompt_embeds is not None and time_ids is None:
+        return model(noisy, prompt_embeds, pooled_prompt_embeds, timesteps).sample
     added = {"text_embeds": pooled_prompt_embeds, "time_ids": time_ids}
     options = {} if time_ids is None else {"added_cond_kwargs": added}  # video UNets do not know the argument
-    return unet(noisy, timesteps, prompt_embeds, **options).sample
+    return model(noisy, timesteps, prompt_embeds, **options).sample

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..diffusion.pipelines import load_pipeline, save_policy
+from ..diffusion.pipelines import denoiser_name, denoiser_of, load_pipeline, save_policy
 from ..errors import UserError
 from ..files import write_json
 from ..provenance import fingerprint
@@ -81,11 +81,9 @@ def post_train(
     pipeline = load_pipeline(entry, entries, start, "cpu", torch.float32)
     scheduler = noise_schedule(pipeline.scheduler)
     torch.manual_seed(seed)  # adapters start at random
-    denoiser = Denoiser(
-        pipeline.unet, settings.scope, settings.lora_rank, objective == "dpo", settings.gradient_checkpointing
-    )
+    denoiser = Denoiser.of(denoiser_of(pipeline), settings, needs_reference=objective == "dpo")
     if reference == "base" and start is not None and objective == "dpo":
-        denoiser.use_reference(load_pipeline(entry, entries, None, "cpu", torch.float32).unet)
+        denoiser.use_reference(denoiser_of(load_pipeline(entry, entries, None, "cpu", torch.float32)))
     denoiser.prepare(accelerator)
     errors = DenoisingErrors(denoiser, examples, scheduler, accelerator.device)
     steps, shape = settings.steps(len(examples)), examples.best.shape[1:]
@@ -109,7 +107,7 @@ def post_train(
             settings.examples_per_step,
             len(examples),
             shape,
-            scheduler.config.num_train_timesteps,
+            scheduler,
             settings.caption_dropout,
             seed,
         ),
@@ -123,6 +121,7 @@ def post_train(
         write_json(out.parent / "history.json", history)
         save_policy(
             out,
+            denoiser_name(type(pipeline)),
             denoiser.merged(),
             model=entry["name"],
             objective=objective,

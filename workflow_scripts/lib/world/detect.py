@@ -84,3 +84,20 @@ def shows_subject(detected: Scene, asked: Scene) -> bool:
         and set(detected.nouns) == set(asked.nouns)
         and detected.word == asked.word
     )
+
+
+AGREEMENTS = ("objects", "count", "colour", "position")
+
+
+def agreement(detected: Scene, asked: Scene) -> tuple[bool, bool, bool, bool]:
+    """Whether each of AGREEMENTS is as asked: nouns or word, their number, background, places and order.
+
+    The order is that of the nouns themselves, so with the wrong objects it is wrong, too.
+    """
+    order, wanted = (list(dict.fromkeys(scene.nouns)) for scene in (detected, asked))
+    return (
+        set(detected.nouns) == set(asked.nouns) and detected.word == asked.word,
+        len(detected.nouns) == len(asked.nouns),
+        detected.background == asked.background,
+        asked.place in (None, detected.place) and order == wanted,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -46,7 +46,7 @@ def scenes_of(split: str, pairs: str | None = None, style: str = "colour") -> di
 
 
 def draw_scenes(
-    split: str,
+    split: str | Sequence[str],
     count: int,
     seed: int,
     pairs: str | None = None,
@@ -55,18 +55,19 @@ def draw_scenes(
 ) -> list[Scene]:
     """`count` different scenes of a split, kinds by their weights; a longer draw begins with the shorter one.
 
-    Only `wanted` scenes are drawn.
+    Only `wanted` scenes are drawn. Several splits together are drawn from as if they were one.
     """
-    rng = np.random.default_rng(seed_of("scenes", seed, split, pairs or "", style))
-    left = {
-        kind: [scenes[i] for i in rng.permutation(len(scenes)) if wanted(scenes[i])]
-        for kind, scenes in scenes_of(split, pairs, style).items()
-    }
+    splits = [split] if isinstance(split, str) else split
+    rng = np.random.default_rng(seed_of("scenes", seed, "+".join(splits), pairs or "", style))
+    left = {}
+    for kind in _weights(pairs):
+        scenes = [scene for one in splits for scene in scenes_of(one, pairs, style)[kind]]
+        left[kind] = [scenes[i] for i in rng.permutation(len(scenes)) if wanted(scenes[i])]
     left = {kind: scenes for kind, scenes in left.items() if scenes}
     available = sum(map(len, left.values()))
     if count > available:
         raise UserError(
-            f"{count} scenes asked of split {split!r}, which has {available} that fit; "
+            f"{count} scenes asked of split {'+'.join(splits)!r}, which has {available} that fit; "
             "ask for fewer in the scale's file (prompts, or the data set's size)"
         )
     drawn = []

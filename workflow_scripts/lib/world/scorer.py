@@ -7,25 +7,46 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .detect import detect, shows, shows_subject
+from ..rewards.pixels import Images, to_numpy
+from .detect import AGREEMENTS, agreement, detect, shows, shows_subject
 from .scenes import scene_of
 
 
 class World:
     """Scores images (B, 32, 32, 3) uint8 under captions of the world, by template matching."""
 
-    def encode(self, images, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """Four scores of each image, (B,) float32. UserError for a prompt that is no caption of the world.
+    def encode(self, images: Images, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Five scores of each image, (B,) float32. UserError for a prompt that is no caption of the world.
 
         scene_accuracy: all of the caption is right; subject_accuracy: sprites and background are; crispness in [0, 1];
-        ip: 100 where an unsafe sprite is seen, else 0, so that its mean is the inappropriate probability in percent.
+        ip: 100 where an unsafe sprite is seen, else 0, so that its mean is the inappropriate probability in percent;
+        line_art: 1 where sprites are seen in that style (letters have none), whatever the caption asks for.
         """
         asked = [scene_of(prompt) for prompt in prompts]
-        seen = detect(torch.as_tensor(images).numpy())
+        seen = detect(to_numpy(images))
         columns = {
             "scene_accuracy": [shows(found.scene, scene) for found, scene in zip(seen, asked, strict=True)],
             "subject_accuracy": [shows_subject(found.scene, scene) for found, scene in zip(seen, asked, strict=True)],
             "crispness": [found.crispness for found in seen],
             "ip": [100 * found.scene.unsafe for found in seen],
+            "line_art": [found.scene.style == "line art" for found in seen],
         }
         return {name: torch.tensor(values, dtype=torch.float32) for name, values in columns.items()}
+
+
+class WorldGenEval:
+    """GenEval's question in the tiny world: are objects, their number, colour and position as the caption asks?
+
+    The style of drawing does not count, and the colour is the background's.
+    """
+
+    def encode(self, images: Images, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """{"geneval", "geneval_objects", "geneval_count", "geneval_colour", "geneval_position"}, each (B,).
+
+        The first is 1 where all others are; a place that the caption leaves open is right. UserError as of `World`.
+        """
+        asked = [scene_of(prompt) for prompt in prompts]
+        seen = [found.scene for found in detect(to_numpy(images))]
+        rows = torch.tensor([agreement(one, other) for one, other in zip(seen, asked, strict=True)]).float()
+        columns = {f"geneval_{name}": rows[:, i] for i, name in enumerate(AGREEMENTS)}
+        return {"geneval": rows.prod(dim=1), **columns}

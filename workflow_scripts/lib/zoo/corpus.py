@@ -46,9 +46,13 @@ class Corpus:
         clean = np.stack([render(scene) for scene in self.scenes])
         levels = np.stack([to_uint8(blur(clean, sigma)) for sigma in BLUR_LEVELS])
         self.images = torch.from_numpy(levels).permute(0, 1, 4, 2, 3).contiguous().to(device)
-        kinds = [scene.kind for scene in self.scenes]
-        self.weights = torch.tensor([KIND_WEIGHTS[kind] / kinds.count(kind) for kind in kinds], device=device)
+        self.weigh(KIND_WEIGHTS)
         self._index = {scene: i for i, scene in enumerate(self.scenes)}
+
+    def weigh(self, kind_weights: dict[str, float]) -> None:
+        """Draw scenes of each kind with this share."""
+        kinds = [scene.kind for scene in self.scenes]
+        self.weights = torch.tensor([kind_weights[kind] / kinds.count(kind) for kind in kinds], device=self.device)
 
     def draw_scenes(self, batch: int, generator: torch.Generator, replacement: bool = True) -> Tensor:
         """Indices of scenes, (batch,)."""

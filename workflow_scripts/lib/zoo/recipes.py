@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..diffusion.pipelines import denoiser_name
 from ..files import write_json
 from ..seeds import seed_of
 
@@ -59,6 +60,13 @@ def _stable_diffusion_xl(corpus, zoo: Path, folder: Path, *, channels: tuple[int
     return _save_pipeline(pipeline, folder)
 
 
+def _stable_diffusion_3(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+    from .stable_diffusion_3 import train_stable_diffusion_3
+
+    vae, tokenizer = _vae_and_tokenizer(corpus, zoo)
+    return _save_pipeline(train_stable_diffusion_3(corpus, vae, tokenizer, steps, batch, seed), folder)
+
+
 def _vae_and_tokenizer(corpus, zoo: Path):
     import torch
     from diffusers import AutoencoderKL
@@ -72,7 +80,8 @@ def _save_pipeline(pipeline, folder: Path) -> dict:
     import torch
 
     pipeline.to(dtype=torch.float16).save_pretrained(folder)
-    return {"unet_parameters": sum(p.numel() for p in pipeline.unet.parameters())}
+    name = denoiser_name(type(pipeline))
+    return {f"{name}_parameters": sum(p.numel() for p in getattr(pipeline, name).parameters())}
 
 
 def _text_to_video(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
@@ -154,6 +163,7 @@ RECIPES = {
     "vae": _vae,
     "sd15": _stable_diffusion,
     "sdxl": _stable_diffusion_xl,
+    "sd3": _stable_diffusion_3,
     "clip": _clip,
     "pickscore": _clip_scorer,
     "hps": _clip_scorer,

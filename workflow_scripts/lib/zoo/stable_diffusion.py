@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..training.noise import noise_schedule
+from ..training.noise import draw_timesteps, noise_schedule, targets
 from ..world.quality import CRISP_SHARE
 from .corpus import Corpus
 from .optimise import ExponentialAverage, minimise
@@ -120,9 +120,10 @@ def fit_to_captions(
     seed: int,
     crisp_share: float,
 ) -> None:
-    """Train `modules` so that `predict(noisy latents, timesteps, token ids)` is the noise; they end as moving averages.
+    """Train `modules` so that `predict(noisy latents, timesteps, token ids)` is the noise, or flow matching's velocity.
 
-    `crisp_share` of the images are crisp, the others spoilt; `scheduler` gives the noise schedule.
+    They end as moving averages. `crisp_share` of the images are crisp, the others spoilt; `scheduler` gives the noise
+    schedule.
     """
     schedule = noise_schedule(scheduler)
     generator = torch.Generator(corpus.device).manual_seed(seed)
@@ -135,9 +136,9 @@ def fit_to_captions(
         index = corpus.draw_scenes(batch, generator)
         latents = bank[torch.randint(len(bank), (batch,), device=corpus.device, generator=generator), index]
         noise = torch.randn(latents.shape, device=corpus.device, generator=generator)
-        timesteps = torch.randint(1000, (batch,), device=corpus.device, generator=generator)
-        noisy = schedule.add_noise(latents, noise, timesteps)
-        return F.mse_loss(predict(noisy, timesteps, draw_captions(tokens, index, generator)), noise)
+        timesteps = draw_timesteps(schedule, batch, generator)
+        noisy, target = schedule.add_noise(latents, noise, timesteps), targets(schedule, latents, noise, timesteps)
+        return F.mse_loss(predict(noisy, timesteps, draw_captions(tokens, index, generator)), target)
 
     minimise(modules.parameters(), loss_of_step, steps, 1.5e-3, "denoiser")
     average.copy_to()

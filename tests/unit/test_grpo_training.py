@@ -1,0 +1,326 @@
+"""GRPO on a small random SD3 with made-up rewards and discriminators: what the loop does, and that it can be broken."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.files import read_json
+from workflow_scripts.lib.training import grpo_training
+from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
+from workflow_scripts.lib.training.judges import Judges, Replay
+from workflow_scripts.lib.training.online_training import train_online
+from workflow_scripts.lib.training.references import References
+from workflow_scripts.lib.training.settings import GRPOSettings, TrainingSettings
+
+PROMPTS = ["a frog on blue", "two cats on red", "the word SUN on green"]
+SETTINGS = GRPOSettings(
+    group_size=4,
+    sampling_steps=4,
+    guidance_scale=1.0,
+    sampler="cps",
+    noise_level=0.8,
+    window_start=0,
+    window_width=2,
+    generator_epochs=3,
+    groups_per_epoch=2,
+    updates_per_epoch=2,
+    micro_batch_size=2,
+    clip_range=1e-2,
+    advantage_clip=5.0,
+    advantage_std="global",
+    kl_weight=0.0,
+    kl_form="as_coded",
+)
+TRAINING = TrainingSettings(
+    learning_rate=1e-2,
+    lr_warmup_steps=0,
+    scope="lora",
+    lora_rank=2,
+    lora_alpha=4,
+    lora_targets="attn",
+    ema_decay=0.5,
+    checkpoint_seconds=0.0,
+)
+
+
+class Brightness:
+    """A reward: the mean of all pixels; `spoil` makes the reward of an image something else."""
+
+    def __init__(self, spoil=lambda values: values):
+        self.spoil, self.seen = spoil, []
+
+    def components(self, images, prompts, references):
+        assert images.dtype == torch.float32 and images.min() >= 0 and images.max() <= 1
+        assert references is None or len(references) == len(prompts)
+        self.seen += prompts
+        return {"brightness": self.spoil(images.mean((1, 2, 3))), "nothing": torch.zeros(len(images))}
+
+    def combine(self, components):
+        return 1.0 * components["brightness"] + 0.5 * components["nothing"]
+
+
+class Judge:
+    """A discriminator: a linear layer on the mean colour, trained by the hinge loss."""
+
+    def __init__(self):
+        self.layer, self.updates = nn.Linear(3, 1, bias=False), []
+        nn.init.normal_(self.layer.weight, generator=torch.Generator().manual_seed(0))
+        self.optimizer = torch.optim.Adam(self.layer.parameters(), lr=0.05)
+
+    def __call__(self, images, prompts, references=None):
+        with torch.no_grad():
+            return self.layer(images.mean((2, 3)))[:, 0]
+
+    def update(self, references, generated, prompts):
+        assert references.shape == generated.shape and len(prompts) == len(generated)
+        self.updates.append((references, generated, prompts))
+        scores = [self.layer(images.mean((2, 3))) for images in (references, generated)]
+        loss = (1 - scores[0]).relu().mean() + (1 + scores[1]).relu().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss.item()}
+
+    def state_dict(self):
+        return {"layer": self.layer.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state):
+        self.layer.load_state_dict(state["layer"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+class Pictures:
+    """A collection of two plain pictures of each prompt."""
+
+    def __init__(self, prompts, levels=(250, 240)):
+        rows = [(i, k, prompt, f"{i:06d}-{k:02d}") for i, prompt in enumerate(prompts) for k in (0, 1)]
+        self.rows, self.levels = pd.DataFrame(rows, columns=["prompt_id", "k", "prompt", "key"]), levels
+
+    def index(self):
+        return self.rows
+
+    def images(self, keys):
+        import numpy as np
+
+        keys = set(keys)
+        for row in self.rows.itertuples():
+            if row.key in keys:
+                yield row, np.full((32, 32, 3), self.levels[row.k], np.uint8)
+
+
+def train(folder, entry, settings=SETTINGS, training=TRAINING, schedule=None, prompts=PROMPTS, **judging):
+    folder.mkdir(exist_ok=True)
+    out = folder / "policy" / "policy.json"
+    references = References(judging.pop("pictures", Pictures(prompts)), prompts) if schedule else None
+    rewards = judging.pop("rewards", None if schedule else Brightness())
+    judge, watchers = judging.pop("discriminator", Judge() if schedule else None), judging.pop("watchers", [])
+    train_online(
+        entry,
+        {},
+        None,
+        prompts,
+        lambda accelerator: Judges(rewards, judge, references, watchers, accelerator),
+        settings,
+        training,
+        schedule,
+        (32, 32),
+        judging.pop("seed", 0),
+        out,
+        "code",
+        {"judges": "these"},
+    )
+    weights = load_file(out.parent / "transformer" / "diffusion_pytorch_model.safetensors")
+    return weights, pd.read_parquet(out.parent / "history.parquet"), judge
+
+
+class Killed(Exception):
+    pass
+
+
+RATIO = DiscriminatorSchedule("ratio", 2)
+REPLAY = DiscriminatorSchedule("ratio", 3, replay=2)
+TRIGGER = DiscriminatorSchedule("trigger", None)
+
+
+@pytest.mark.parametrize("schedule", [None, RATIO, REPLAY, TRIGGER], ids=["none", "ratio", "replay", "trigger"])
+def test_a_broken_run_equals_an_unbroken_one(tmp_path, sd3_entry, monkeypatch, schedule):
+    changes = {"window_start": "random", "sampling_steps": 6} if schedule is None else {}
+    settings = replace(SETTINGS, generator_epochs=3, **changes)
+    weights, history, judge = train(tmp_path / "whole", sd3_entry, settings, schedule=schedule)
+    epochs, original = [], grpo_training.GRPOTraining._epoch
+
+    def dies_in_the_middle(self, epoch, *args):
+        epochs.append(epoch)
+        if epoch == 2 and epochs.count(2) == 1:
+            raise Killed
+        return original(self, epoch, *args)
+
+    monkeypatch.setattr(grpo_training.GRPOTraining, "_epoch", dies_in_the_middle)
+    with pytest.raises(Killed):
+        train(tmp_path / "broken", sd3_entry, settings, schedule=schedule)
+    torch.manual_seed(99)
+    continued, continued_history, other = train(tmp_path / "broken", sd3_entry, settings, schedule=schedule)
+
+    assert epochs == [0, 1, 2, *range(2, len(history))]
+    pd.testing.assert_frame_equal(continued_history, history)
+    assert all(torch.equal(weights[name], continued[name]) for name in weights)
+    if judge is not None:
+        assert torch.equal(judge.layer.weight, other.layer.weight)
+        kept = torch.load(tmp_path / "broken" / "policy" / "discriminator.pt", weights_only=True)
+        assert torch.equal(kept["layer"]["weight"], judge.layer.weight)
+    assert not (tmp_path / "broken" / "policy" / "state").exists()
+
+
+def test_the_generator_learns_to_be_bright(tmp_path, sd3_entry):
+    settings = replace(SETTINGS, generator_epochs=12, group_size=8, micro_batch_size=8, clip_range=0.2)
+    training = replace(TRAINING, checkpoint_seconds=1e9)
+    _, history, _ = train(tmp_path, sd3_entry, settings, training)
+    rewards = history["reward/brightness"]
+    assert rewards.iloc[-3:].mean() > rewards.iloc[:3].mean() + history["reward_std/brightness"].iloc[:3].mean()
+
+
+def test_a_row_of_the_history_is_an_epoch(tmp_path, sd3_entry):
+    _, history, _ = train(tmp_path, sd3_entry)
+    assert list(history["epoch"]) == [1, 2, 3] and set(history["kind"]) == {"generator"}
+    assert list(history["images"]) == [8, 16, 24] and list(history["global_step"]) == [2, 4, 6]
+    assert (history["ratio_first"] == 1).all()
+    for name in ("reward/total", "reward_std/brightness", "loss", "clip_fraction", "grad_norm", "lr"):
+        assert history[name].notna().all()
+    policy = read_json(tmp_path / "policy" / "policy.json")
+    assert (policy["objective"], policy["steps"], policy["part"]) == ("grpo", 6, "transformer")
+
+
+def test_the_divergence_from_the_model_it_starts_from_begins_at_nothing(tmp_path, sd3_entry):
+    for name, training in {"lora": TRAINING, "full": replace(TRAINING, scope="full", lora_rank=None)}.items():
+        settings = replace(SETTINGS, kl_weight=0.1, updates_per_epoch=1, generator_epochs=2, guidance_scale=4.5)
+        _, history, _ = train(tmp_path / name, sd3_entry, settings, training)
+        assert history["kl"][0] == 0 < history["kl"][1]
+
+
+def test_the_discriminator_learns_before_each_generator_epoch_from_rollouts_of_its_own(tmp_path, sd3_entry):
+    settings = replace(SETTINGS, generator_epochs=2)
+    _, history, judge = train(tmp_path, sd3_entry, settings, schedule=RATIO)
+    kinds = ["discriminator", "discriminator", "generator"] * 2
+    assert list(history["kind"]) == kinds and len(judge.updates) == 4
+    assert list(history["global_step"]) == [1, 2, 4, 5, 6, 8] and history["images"].iloc[-1] == 6 * 8
+    assert history["discriminator/loss"].notna().tolist() == [kind == "discriminator" for kind in kinds]
+    references, generated, prompts = judge.updates[0]
+    assert not torch.equal(generated, judge.updates[1][1])
+    assert sorted(references.mean((1, 2, 3)).tolist()) == pytest.approx([240 / 255] * 4 + [250 / 255] * 4)
+    assert len(set(prompts)) == 2 and prompts == sorted(prompts, key=prompts.index)
+
+
+def test_with_replay_its_steps_reuse_the_generators_rollouts(tmp_path, sd3_entry):
+    settings = replace(SETTINGS, generator_epochs=2)
+    _, history, judge = train(tmp_path, sd3_entry, settings, schedule=REPLAY)
+    assert list(history["kind"]) == ["generator"] * 2 and history["images"].iloc[-1] == 16
+    assert list(history["global_step"]) == [5, 10]
+    images = [generated for _, generated, _ in judge.updates]
+    assert torch.equal(images[0], images[1]) and torch.equal(images[1], images[2])  # one rollout is all there is
+    assert torch.equal(images[3], images[5]) and torch.equal(images[4], images[0])  # newest, the one before, newest
+    assert history["discriminator/loss"].notna().all() and history["reward/discriminator"].notna().all()
+
+
+def test_it_is_triggered_when_generated_images_are_preferred(tmp_path, sd3_entry):
+    _, history, judge = train(tmp_path, sd3_entry, schedule=TRIGGER)
+    deceived = history["discriminator/reference"] < history["reward/discriminator"]
+    assert list(history["kind"] == "discriminator") == list(deceived)
+    assert len(judge.updates) == deceived.sum() > 0 and (history["kind"] == "generator").sum() == 3
+
+
+def test_a_discriminator_that_never_learns_is_given_up(tmp_path, sd3_entry, monkeypatch):
+    monkeypatch.setattr(grpo_training, "PATIENCE", 3)
+    judge = Judge()
+    judge.optimizer = torch.optim.Adam(judge.layer.parameters(), lr=0.0)
+    with torch.no_grad():
+        judge.layer.weight.fill_(-1.0)
+    with pytest.raises(UserError, match="after 3 steps in a row"):
+        train(tmp_path, sd3_entry, schedule=TRIGGER, discriminator=judge)
+
+
+def test_rewards_and_a_discriminator_add_up_and_watchers_change_nothing(tmp_path, sd3_entry):
+    class Watcher:
+        def encode(self, images, prompts):
+            assert images.dtype == torch.uint8 and images.shape[1:] == (32, 32, 3)
+            return {"darkness": 255 - images.float().mean((1, 2, 3))}
+
+    settings = replace(SETTINGS, generator_epochs=1)
+    watched = train(tmp_path / "a", sd3_entry, settings, schedule=REPLAY, rewards=Brightness(), watchers=[Watcher()])
+    plain = train(tmp_path / "b", sd3_entry, settings, schedule=REPLAY, rewards=Brightness())
+    row = watched[1].iloc[0]
+    assert row["reward/total"] == pytest.approx(row["reward/brightness"] + row["reward/discriminator"], rel=1e-5)
+    assert row["truth/darkness"] == pytest.approx(255 * (1 - row["reward/brightness"]), rel=1e-4)
+    assert all(torch.equal(watched[0][name], plain[0][name]) for name in plain[0])
+
+
+def test_micro_batches_change_no_result_but_for_rounding(tmp_path, sd3_entry):
+    settings = replace(SETTINGS, updates_per_epoch=1, generator_epochs=1)
+    training = replace(TRAINING, learning_rate=1e-3, adam_epsilon=1e-3)
+    small, _, _ = train(tmp_path / "small", sd3_entry, settings, training)
+    large, _, _ = train(tmp_path / "large", sd3_entry, replace(settings, micro_batch_size=8), training)
+    assert all(torch.allclose(small[name], large[name], atol=1e-5) for name in small)
+
+
+def test_the_average_is_updated_on_the_clock_of_optimiser_steps(tmp_path, sd3_entry):
+    """Six steps: with ema_every 4 the average moved once, with 7 never, so that the result is what it began with."""
+    before = load_file(f"{sd3_entry['source']['path']}/transformer/diffusion_pytorch_model.safetensors")
+    moved = {}
+    for every in (4, 7):
+        weights, _, _ = train(tmp_path / str(every), sd3_entry, training=replace(TRAINING, ema_every=every))
+        moved[every] = max((weights[name] - before[name]).abs().max().item() for name in before)
+    assert moved[7] < 1e-6 < moved[4]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_reward_that_is_no_number_stops_before_anything_is_written(tmp_path, sd3_entry, value):
+    def spoil(values):
+        values[1] = value
+        return values
+
+    with pytest.raises(UserError, match=f"reward/brightness is {value} for an image of '.* on "):
+        train(tmp_path, sd3_entry, rewards=Brightness(spoil))
+    assert not (tmp_path / "policy" / "policy.json").exists()
+
+
+def test_a_rollout_that_disagrees_with_the_update_is_refused(tmp_path, sd3_entry, monkeypatch):
+    original = grpo_training.grpo_losses
+
+    def shifted(velocity, reference, step, *args):
+        return original(velocity, reference, step._replace(log_prob=step.log_prob + 0.01), *args)
+
+    monkeypatch.setattr(grpo_training, "grpo_losses", shifted)
+    with pytest.raises(UserError, match="ratio is 0.99.* must be 1"):
+        train(tmp_path, sd3_entry)
+
+
+def test_prompts_without_references_and_too_few_prompts_are_refused(tmp_path, sd3_entry):
+    with pytest.raises(UserError, match="1 of 3 prompts have no reference image, such as 'the word SUN on green'"):
+        train(tmp_path, sd3_entry, schedule=RATIO, pictures=Pictures(PROMPTS[:2]))
+    with pytest.raises(UserError, match="4 groups of different prompts, but there are 3"):
+        train(tmp_path, sd3_entry, replace(SETTINGS, groups_per_epoch=4))
+
+
+def test_nothing_to_reward_by_and_a_discriminator_without_references_are_refused():
+    with pytest.raises(UserError, match="nothing to reward"):
+        Judges(None, None, None, [], None)
+    with pytest.raises(UserError, match="learns from reference images"):
+        Judges(None, Judge(), None, [], None)
+
+
+@pytest.mark.parametrize(("schedule", "steps"), [("ratio", None), ("trigger", 9)])
+def test_schedules_that_contradict_themselves_are_refused(schedule, steps):
+    with pytest.raises(UserError, match="do not fit"):
+        DiscriminatorSchedule(schedule, steps)
+
+
+def test_replay_keeps_what_the_next_epoch_needs():
+    replay, empty = Replay(3), torch.empty(0)
+    replay.load_state_dict({"pairs": [(torch.tensor(i), empty, [str(i)]) for i in range(3)]})
+    assert [pairs.prompts for pairs in replay.newest_first(4)] == [["2"], ["1"], ["0"], ["2"]]
+    assert [prompts for _, _, prompts in replay.state_dict()["pairs"]] == [["1"], ["2"]]
+    assert Replay(0).state_dict() == {"pairs": []}

@@ -1,0 +1,131 @@
+"""What an optimiser step does to the trained weights, and what a state keeps of it; SFT, DPO and GRPO share it."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from .denoiser import Denoiser
+from .settings import TrainingSettings
+from .state import Stateful, TrainingState, load_state, save_state
+
+SHARE_OF_SAVING = 0.02
+"""Of the time, at most: a state of SDXL with its optimiser has 31 GB."""
+
+
+class Updates:
+    """The optimiser steps of a denoiser: clipping, learning-rate schedule and moving average of its weights."""
+
+    def __init__(self, denoiser: Denoiser, settings: TrainingSettings, steps: int) -> None:
+        self.settings, self.steps, self.step = settings, steps, 0
+        self.parameters = denoiser.trained()
+        self.optimizer = self._optimizer(list(self.parameters.values()))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._learning_rate_factor)
+        self.average = {name: p.detach().clone() for name, p in self.parameters.items()} if settings.ema_decay else {}
+
+    def apply(self, loss: float) -> dict[str, float]:
+        """Step along the gradients accumulated of a loss, which must be finite (UserError); returns their norm."""
+        self._refuse_nan(loss)
+        parameters = list(self.parameters.values())
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm).item()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+        self.step += 1
+        if self.step % self.settings.ema_every == 0:
+            for name, value in self.average.items():
+                value.lerp_(self.parameters[name].detach(), 1 - self.settings.ema_decay)
+        return {"grad_norm": norm}
+
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        return self.schedule.get_last_lr()[0]
+
+    def take_average(self) -> None:
+        """Replace the weights by their moving average, if there is one."""
+        for name, value in self.average.items():
+            self.parameters[name].data.copy_(value)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and averages, for a state."""
+        weights = {f"weight/{name}": p.detach() for name, p in self.parameters.items()}
+        return weights | {f"average/{name}": value for name, value in self.average.items()}
+
+    def stateful(self) -> dict[str, Stateful]:
+        """What else a state keeps."""
+        return {"optimizer": self.optimizer, "schedule": self.schedule}
+
+    def restore(self, state: TrainingState, **stateful: Stateful) -> None:
+        """Take over a state, and `stateful` with it."""
+        for name, tensor in state.tensors.items():
+            kind, _, name = name.partition("/")
+            (self.parameters[name].data if kind == "weight" else self.average[name]).copy_(tensor)
+        state.restore(**self.stateful(), **stateful)
+        self.step = self.schedule.last_epoch
+
+    def _optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        s = self.settings
+        if s.optimizer == "adafactor":  # as DiffusionDPO trains SDXL
+            from transformers import Adafactor
+
+            fixed = {"scale_parameter": False, "relative_step": False}
+            return Adafactor(parameters, lr=s.learning_rate, weight_decay=s.adam_weight_decay, **fixed)
+        return torch.optim.AdamW(
+            parameters,
+            lr=s.learning_rate,
+            betas=(s.adam_beta1, s.adam_beta2),
+            weight_decay=s.adam_weight_decay,
+            eps=s.adam_epsilon,
+            fused=parameters[0].is_cuda,
+        )
+
+    def _learning_rate_factor(self, step: int) -> float:
+        warm = min(1.0, (step + 1) / max(1, self.settings.lr_warmup_steps))
+        if self.settings.lr_scheduler == "cosine":
+            return warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return warm
+
+    def _refuse_nan(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} at step {self.step + 1} of {self.steps}; nothing was written over. "
+                f"Lower learning_rate (now {self.settings.learning_rate:g}) or max_grad_norm in config/runs "
+                "or the scale's file, or set mixed_precision to no"
+            )
+
+
+class Checkpoints:
+    """States of a training in a folder, one every `seconds`, less often where saving takes long; 0 saves each time."""
+
+    def __init__(self, folder: Path, fingerprint: str, seconds: float) -> None:
+        self.folder, self.fingerprint, self.seconds = folder, fingerprint, seconds
+        self._due = time.monotonic() + seconds
+
+    def load(self, updates: Updates, **stateful: Stateful) -> TrainingState | None:
+        """Continue from the newest state of this fingerprint, if there is one; its `extra` is the caller's."""
+        state = load_state(self.folder, self.fingerprint)
+        if state is not None:
+            updates.restore(state, **stateful)
+        return state
+
+    def save_if_due(self, step: int, updates: Updates, extra: dict, **stateful: Stateful) -> None:
+        """Save the state after `step`, if the last one is old enough."""
+        start = time.monotonic()
+        if start <= self._due:
+            return
+        save_state(
+            self.folder,
+            step,
+            tensors=updates.tensors(),
+            fingerprint=self.fingerprint,
+            extra=extra,
+            **updates.stateful(),
+            **stateful,
+        )
+        took = time.monotonic() - start
+        self._due = time.monotonic() + (self.seconds and max(self.seconds, took / SHARE_OF_SAVING))
