@@ -90,7 +90,7 @@ MISTAKES = {
         "parent: ganrm\n",
         "parent: garnm\n",
         "parent: garnm",
-        "run 'sd15_sft' names parent 'garnm'; known: ganrm, sd15_sft, sd15_dpo, sd15_safe_dpo, sd15_diffusiondpo, ",
+        "run 'sd15_sft' names parent 'garnm'; known: grpo, ",
         "Did you mean 'ganrm'?",
     ),
     "parent cycle": (
@@ -323,13 +323,13 @@ MISTAKES = {
         "      sd15_dpo:",
         "      sd15_dop:",
         "sd15_dop",
-        "the override names run 'sd15_dop'; known: ganrm, sd15_sft,",
+        "the override names run 'sd15_dop'; known: grpo, ",
         "Did you mean 'sd15_dpo'?",
     ),
     "override of what a recipe is": (
         TINY,
-        "  runs:\n    training:",
-        "  runs:\n    objective: sft\n    training:",
+        "  runs:\n    grpo:",
+        "  runs:\n    objective: sft\n    grpo:",
         "objective",
         "overrides.runs.objective: a scale changes hyperparameters only",
     ),
@@ -493,7 +493,7 @@ def test_settings_from_the_command_line_are_checked(config):
 def test_unknown_names_asked_of_the_config_are_named(config):
     for ask, says in (
         (lambda: config.run("sd15_dop", "tiny"), r"unknown run 'sd15_dop'; known: .* Did you mean 'sd15_dpo'\?"),
-        (lambda: config.run("ganrm", "tiny"), "unknown run 'ganrm'; known: sd15_sft, sd15_dpo, sd15_safe_dpo"),
+        (lambda: config.run("ganrm", "tiny"), "unknown run 'ganrm'; known: flow_grpo_pickscore, "),
         (lambda: config.model("world", "paper"), "scale 'paper' has no model role 'world'; known: sd15,"),
         (lambda: config.dataset("preferences", "paper"), "scale 'paper' has no data role 'preferences'"),
         (
