@@ -196,14 +196,21 @@ def ledger():
     return [f"results/{SCALE}ledger.{suffix}" for suffix in ("csv", "md")]
 
 
-def direction_summaries(wildcards):
+def everything_of(paper=""):
+    """Tables, figures and studies at the chosen scale whose names begin with that of a paper; of both without one."""
+    sheets = [path for sheet in TITLES if sheet.startswith(paper) for path in files_of(sheet)]
+    return sheets + studies([study for study in studies_at(CONFIG, SCALE) if study.startswith(paper)])
+
+
+def direction_summaries(paper=""):
     """Summaries over replicates, at the chosen scale, of those tables that expect a direction of the paper's values."""
     if len(replicates := CONFIG.replicates(SCALE)) < FEWEST_REPLICATES:
         raise UserError(
             f"directions need {FEWEST_REPLICATES} replicates, scale '{CONFIG.settings['scale']}' has {replicates}: "
             "state `replicates: [0, 1, 2]` in config/config.yaml"
         )
-    names = [name for name in TABLES if any(row.better_than and row.paper for row in CONFIG.tables[name].rows)]
+    claiming = [name for name in TABLES if any(row.better_than and row.paper for row in CONFIG.tables[name].rows)]
+    names = [name for name in claiming if name.startswith(paper)]
     return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]
 
 

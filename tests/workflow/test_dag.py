@@ -153,7 +153,8 @@ def test_targets_are_listed_with_a_sentence_each(planned):
     described = dict(re.findall(r"^(\w+) \((.+)\)$", listed, re.MULTILINE))
     targets = re.findall(r"^rule (\w+):", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE)
     sheets = {path.stem for part in ("tables", "studies") for path in (REPOSITORY / "config" / part).glob("*.yaml")}
-    assert described.keys() == {*targets, *sheets} >= {"all", "directions", "tiny_zoo", *TARGETS}
+    papers = {paper + suffix for paper in ("ganrm", "advgrpo") for suffix in ("", "_directions")}
+    assert described.keys() == {*targets, *papers, *sheets} >= {"all", "directions", "tiny_zoo", *TARGETS}
     assert all(len(sentence) > 15 and sentence.endswith((".", "?")) for sentence in described.values())
 
 
