@@ -1,5 +1,7 @@
 """GRPO on a small random SD3 with made-up rewards and discriminators: what the loop does, and that it can be broken."""
 
+import os
+import socket
 from dataclasses import replace
 
 import pandas as pd
@@ -324,3 +326,29 @@ def test_replay_keeps_what_the_next_epoch_needs():
     assert [pairs.prompts for pairs in replay.newest_first(4)] == [["2"], ["1"], ["0"], ["2"]]
     assert [prompts for _, _, prompts in replay.state_dict()["pairs"]] == [["1"], ["2"]]
     assert Replay(0).state_dict() == {"pairs": []}
+
+
+def train_as_one_of_two(rank, folder, entry, port):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    settings = replace(SETTINGS, generator_epochs=1, micro_batch_size=2)
+    out = folder / "policy" / "policy.json"
+    judges = lambda accelerator: Judges(  # noqa: E731
+        Brightness(), Judge(), References(Pictures(PROMPTS), PROMPTS), [], accelerator
+    )
+    train_online(entry, {}, None, PROMPTS, judges, settings, TRAINING, RATIO, (32, 32), 0, out, "code", {})
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_train_what_one_does(tmp_path, sd3_entry):
+    """Rewards are compared within groups that both processes drew, and the discriminator sees all images."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(train_as_one_of_two, (tmp_path / "two", sd3_entry, port), nprocs=2)
+    settings = replace(SETTINGS, generator_epochs=1)
+    weights, history, _ = train(tmp_path / "one", sd3_entry, settings, schedule=RATIO, rewards=Brightness())
+    policy = tmp_path / "two" / "policy"
+    both = load_file(policy / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.allclose(weights[name], both[name], atol=1e-5) for name in weights)
+    pd.testing.assert_frame_equal(pd.read_parquet(policy / "history.parquet"), history, rtol=1e-4, atol=1e-5)
