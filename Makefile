@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all directions report test lint docs bench clean
+.PHONY: help env tiny all ganrm advgrpo directions report test lint docs bench clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(READY): requirements.txt requirements-dev.txt constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,9 @@ tiny: $(READY) ## Tab. 1, Figs. 2 and 3 of GAN-RM at tiny scale; prints the tabl
 
 all: $(READY) ## everything at tiny scale
 	snakemake
+
+ganrm advgrpo: $(READY) ## everything of one paper at tiny scale
+	snakemake $@
 
 directions: $(READY) ## the claims over three replicates at tiny scale
 	snakemake directions

@@ -1,6 +1,7 @@
-"""Tables and figures of GAN-RM (arXiv 2506.13846), from prompts to verdicts.
+"""Tables and figures of GAN-RM (arXiv 2506.13846) and Adv-GRPO (arXiv 2511.20256), from prompts to verdicts.
 
 snakemake                          tiny scale: everything on a laptop's CPU, under results/tiny/
+snakemake ganrm                    one paper; `advgrpo` is the other
 snakemake ganrm_tab1               one table (`snakemake --list-target-rules` names them all)
 snakemake --config scale=pilot     the paper's models on one GPU, under results/pilot/
 snakemake -n results/tables/ganrm_tab1.csv   what paper scale would run
@@ -25,7 +26,7 @@ include: "rules/metrics.smk"
 include: "rules/results.smk"
 include: "rules/user_study.smk"
 include: "rules/zoo.smk"
-include: "rules/targets.smk"  # one target for each table and figure
+include: "rules/targets.smk"  # one target for each paper, table and figure
 
 
 wildcard_constraints:
@@ -47,16 +48,15 @@ rule all:
     """Everything at the chosen scale (config key `scale`): all tables and figures."""
     default_target: True
     input:
-        [path for sheet in TITLES for path in files_of(sheet)],
+        everything_of(),
         validities(),
-        studies(studies_at(CONFIG, SCALE)),
         ledger(),
 
 
 rule directions:
     """Whether each claim comes out in the paper's direction, over all replicates (three at tiny scale)."""
     input:
-        direction_summaries,
+        lambda wildcards: direction_summaries(),
 
 
 rule validity:

@@ -8,7 +8,7 @@ from pathlib import Path
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint
-from workflow_scripts.lib.spec import Curves, Diagram, ImageGrid, RankFigure, load_config, parse_policy
+from workflow_scripts.lib.spec import Curves, Diagram, ImageGrid, RankFigure, WinRates, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
 from workflow_scripts.lib.spec.scales import FEWEST_REPLICATES, prefix_of
 from workflow_scripts.lib.spec.studies import studies_at
@@ -182,8 +182,13 @@ def studies(names):
     """Pages and proxy win rates of studies at the chosen scale, and win rates of those that people have voted in."""
     parts = {name: ["html", "proxy.csv", "proxy.md"] for name in names}
     for name in names:
-        parts[name] += ["votes.csv", "votes.md"] * any(Path(f"resources/votes/{SCALE}{name}").glob("[!.]*"))
+        parts[name] += ["votes.csv", "votes.md"] * has_votes(SCALE, name)
     return [f"results/{SCALE}studies/{name}.{part}" for name in names for part in parts[name]]
+
+
+def has_votes(scale, study):
+    """Whether people's votes on a study are there."""
+    return any(Path(f"resources/votes/{scale}{study}").glob("[!.]*"))
 
 
 def ledger():
@@ -191,14 +196,21 @@ def ledger():
     return [f"results/{SCALE}ledger.{suffix}" for suffix in ("csv", "md")]
 
 
-def direction_summaries(wildcards):
+def everything_of(paper=""):
+    """Tables, figures and studies at the chosen scale whose names begin with that of a paper; of both without one."""
+    sheets = [path for sheet in TITLES if sheet.startswith(paper) for path in files_of(sheet)]
+    return sheets + studies([study for study in studies_at(CONFIG, SCALE) if study.startswith(paper)])
+
+
+def direction_summaries(paper=""):
     """Summaries over replicates, at the chosen scale, of those tables that expect a direction of the paper's values."""
     if len(replicates := CONFIG.replicates(SCALE)) < FEWEST_REPLICATES:
         raise UserError(
             f"directions need {FEWEST_REPLICATES} replicates, scale '{CONFIG.settings['scale']}' has {replicates}: "
             "state `replicates: [0, 1, 2]` in config/config.yaml"
         )
-    names = [name for name in TABLES if any(row.better_than and row.paper for row in CONFIG.tables[name].rows)]
+    claiming = [name for name in TABLES if any(row.better_than and row.paper for row in CONFIG.tables[name].rows)]
+    names = [name for name in claiming if name.startswith(paper)]
     return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]
 
 

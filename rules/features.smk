@@ -46,7 +46,7 @@ rule encode_images:
 def references_of_scorer(wildcards):
     """Clips that a scorer compares with, shaped as those it scores; most scorers compare with none."""
     metrics = CONFIG.scale(wildcards.scale).metrics.values()
-    roles = {about["reference"] for about in metrics if about["role"] == wildcards.scorer and "reference" in about}
+    roles = {about["reference"] for about in metrics if about.get("role") == wildcards.scorer and "reference" in about}
     policy = wildcards.collection.split("/")[1]
     return [
         path for role in sorted(roles) for path in images_of(wildcards.scale, imported(wildcards.scale, role, policy))
@@ -54,7 +54,7 @@ def references_of_scorer(wildcards):
 
 
 rule score_images:
-    """Scores of one part under its prompts: CLIPScore, PickScore, HPS, ImageReward, the tiny world's ground truth."""
+    """Scores of one part: CLIPScore, PickScore, HPS, ImageReward, OCR, GenEval, similarities, the tiny world's truth."""
     input:
         images="results/{scale}{collection}/part{part}.json",
         references=references_of_scorer,

@@ -41,6 +41,12 @@ def reference_files(wildcards):
     return [path for about in distances for path in features_of_reference(wildcards, about)]
 
 
+def vbench_files(wildcards):
+    """Scores of the clips by VBench's dimensions, for each metric that is its total."""
+    totals = metrics_of_kind(wildcards, "vbench")
+    return [f"results/{wildcards.scale}vbench/{wildcards.policy}/{name}.parquet" for name in totals]
+
+
 def rewards_of_selection(wildcards):
     reward, ranked, _ = wildcards.selection.partition(".")
     rewards = f"results/{wildcards.scale}rewards/{reward}/{wildcards.policy}/{wildcards.prompt_set}.parquet"
@@ -76,6 +82,7 @@ def metric_options(wildcards, input):
             ]
             or None,
             "kernel": [f"{name}={frechet_of(wildcards, about)}" for name, about in kernels.items()] or None,
+            "vbench": [f"{Path(path).stem}={path}" for path in vbench_files(wildcards)] or None,
             "selection_file": input.rewards or None,
             "resamples": counts["bootstrap_resamples"],
             "minimum_images": max(
@@ -95,6 +102,7 @@ rule compute_metrics:
         features=feature_files,
         references=reference_files,
         rewards=rewards_of_selection,
+        vbench=vbench_files,
     output:
         "results/{scale}metrics/{policy}/{prompt_set}/{selection}.json",
         "results/{scale}metrics/{policy}/{prompt_set}/{selection}.bootstrap.parquet",
@@ -112,6 +120,59 @@ rule compute_metrics:
     shell:
         "python -m workflow_scripts.compute_metrics --policy {wildcards.policy} --selection {wildcards.selection} "
         "--images {input.images} {params.options:q} --out {output[0]} > {log} 2>&1"
+
+
+def vbench_metric(wildcards):
+    return CONFIG.scale(wildcards.scale).metrics[wildcards.metric]
+
+
+def vbench_clips(wildcards):
+    return images_of(wildcards.scale, f"samples/{wildcards.policy}/{vbench_metric(wildcards)['prompts']}")
+
+
+def vbench_flickering_clips(wildcards):
+    return images_of(wildcards.scale, f"samples/{wildcards.policy}/{vbench_metric(wildcards)['flickering']}")
+
+
+def vbench_options(wildcards):
+    scale, prompts = CONFIG.scale(wildcards.scale), vbench_metric(wildcards)["prompts"]
+    source = CONFIG.data_entry(scale.prompt_source(prompts))
+    folder = Path(CONFIG.settings["data_folder"]) / source["folder"]
+    return options(
+        {
+            "full_info": folder / source["annotations"][prompts],
+            "weights": folder / "weights",
+            "fps": scale.counts["vbench_fps"],
+            "device": scale.device,
+        }
+    )
+
+
+rule evaluate_vbench:
+    """VBench's sixteen dimensions of a policy by its own package, which needs an environment of its own."""
+    input:
+        clips=vbench_clips,
+        flickering=vbench_flickering_clips,
+    output:
+        scores="results/{scale}vbench/{policy}/{metric}.json",
+        clips="results/{scale}vbench/{policy}/{metric}.parquet",
+    log:
+        "results/{scale}logs/evaluate_vbench/{policy}.{metric}.log",
+    benchmark:
+        "results/{scale}benchmarks/evaluate_vbench/{policy}.{metric}.jsonl"
+    wildcard_constraints:
+        metric=NAME,
+    conda:
+        "../envs/vbench.yaml"
+    resources:
+        **resources_of("evaluate_vbench"),
+    params:
+        python=CONFIG.settings.get("vbench_python", "python"),
+        options=vbench_options,
+        code=code_of("evaluate_vbench"),
+    shell:
+        "{params.python:q} -m workflow_scripts.evaluate_vbench --clips {input.clips} --flickering {input.flickering} "
+        "{params.options:q} --clip-scores {output.clips} --out {output.scores} > {log} 2>&1"
 
 
 def judge_options(wildcards):

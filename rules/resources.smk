@@ -10,6 +10,7 @@ GPU_JOBS = {
     "train_sft": (48_000, 300, 12),
     "train_dpo": (48_000, 300, 9),
     "train_grpo": (64_000, 0, 9),
+    "evaluate_vbench": (48_000, 0, 9),
 }
 # verb -> MB of memory, minutes
 CPU_JOBS = {
@@ -68,10 +69,26 @@ def images_rolled_out(wildcards):
     return (1 + own) * run["grpo"]["generator_epochs"] * run["grpo"]["groups_per_epoch"] * run["grpo"]["group_size"]
 
 
+def images_of_vbench(wildcards):
+    """Frames of all clips that VBench's package is given."""
+    about = vbench_metric(wildcards)
+    clips = (
+        CONFIG.scale(wildcards.scale).prompts[prompts]
+        * CONFIG.samples_per_prompt(wildcards.policy, prompts, wildcards.scale)
+        for prompts in (about["prompts"], about["flickering"])
+    )
+    return sum(clips) * frames_per_sample(wildcards.scale, wildcards.policy)
+
+
 def images_of_job(verb, wildcards):
     """Images that a job of this verb handles, in units of 512 x 512 pixels where a generator makes them."""
-    counts = {"encode_latents": images_encoded, "train_sft": images_trained_on, "train_dpo": images_trained_on}
-    counts["train_grpo"] = images_rolled_out
+    counts = {
+        "encode_latents": images_encoded,
+        "train_sft": images_trained_on,
+        "train_dpo": images_trained_on,
+        "train_grpo": images_rolled_out,
+        "evaluate_vbench": images_of_vbench,
+    }
     return counts.get(verb, images_of_part)(wildcards) * size_factor(verb, wildcards)
 
 

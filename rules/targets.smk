@@ -1,4 +1,25 @@
-"""Targets: one for every table, figure and user study, named as its file, with what it is as the sentence."""
+"""Targets: both papers; every table, figure and user study, named as its file, with what it is as the sentence."""
+
+PAPERS = {"ganrm": "GAN-RM (arXiv 2506.13846)", "advgrpo": "Adv-GRPO (arXiv 2511.20256)"}
+
+for paper, title in PAPERS.items():
+
+    rule:
+        name:
+            paper
+        input:
+            everything_of(paper),
+
+    workflow.get_rule(paper).docstring = f"All tables, figures and user studies of {title}."
+
+    rule:
+        name:
+            f"{paper}_directions"
+        input:
+            lambda wildcards, paper=paper: direction_summaries(paper),
+
+    workflow.get_rule(f"{paper}_directions").docstring = f"The claims of {title} over all replicates."
+
 
 for sheet, title in sorted(TITLES.items()):
 

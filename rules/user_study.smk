@@ -9,6 +9,7 @@ localrules:
     make_user_study,
     proxy_win_rate,
     analyse_votes,
+    plot_win_rates,
 
 
 def samples_of_study(wildcards, side):
@@ -42,9 +43,10 @@ def identity_of_study(wildcards):
 
 
 def scorers_of_study(wildcards):
-    """Metrics that are means of scores on the study's prompts."""
+    """Metrics that judge images on the study's prompts."""
     prompts, metrics = CONFIG.study(wildcards.study).prompts, CONFIG.scale(wildcards.scale).metrics.values()
-    return [about for about in metrics if (about["kind"], about["prompts"]) == ("mean_score", prompts)]
+    means = (about for about in metrics if (about["kind"], about["prompts"]) == ("mean_score", prompts))
+    return [about for about in means if about.get("judges", True)]
 
 
 def scores_of_study(wildcards, side):
@@ -72,6 +74,18 @@ def proxy_options(wildcards):
 def votes_of_study(wildcards):
     """Exports of raters; an error that says where to put them when there are none."""
     return vote_files([f"resources/votes/{wildcards.scale}{wildcards.study}"])
+
+
+def studies_shown(wildcards):
+    """Studies of a figure that the scale has."""
+    there = studies_at(CONFIG, wildcards.scale)
+    return [name for name in CONFIG.figure(wildcards.figure).studies if name in there]
+
+
+def win_rates_shown(wildcards):
+    """For each study the votes if people have voted, else the stand-in."""
+    known = {name: "votes" if has_votes(wildcards.scale, name) else "proxy" for name in studies_shown(wildcards)}
+    return [f"results/{wildcards.scale}studies/{name}.{source}.csv" for name, source in known.items()]
 
 
 rule make_user_study:
@@ -146,3 +160,30 @@ rule analyse_votes:
         code=code_of("analyse_votes"),
     shell:
         "python -m workflow_scripts.analyse_votes --key {input.key} --votes {input.votes} --out {output} > {log} 2>&1"
+
+
+rule plot_win_rates:
+    """Bars of win rates (Figs. 2, 4, 6 and 10 of Adv-GRPO): people's votes, or the stand-in where nobody has voted."""
+    input:
+        win_rates_shown,
+    output:
+        "results/{scale}figures/{figure}.pdf",
+        report(
+            "results/{scale}figures/{figure}.png",
+            caption="../docs/captions/win_rates.rst",
+            category="User studies",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "results/{scale}logs/plot_win_rates/{figure}.log",
+    wildcard_constraints:
+        figure=names_of(WinRates),
+    conda:
+        "../envs/analysis.yaml"
+    params:
+        studies=studies_shown,
+        figure=identity_of_figure,
+        code=code_of("plot_win_rates"),
+    shell:
+        "python -m workflow_scripts.plot_win_rates --studies {params.studies} --win-rates {input} --out {output} "
+        "> {log} 2>&1"

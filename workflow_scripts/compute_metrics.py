@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     _add_scores(aggregator, args)
     _add_distances(aggregator, args)
+    _add_vbench(aggregator, args)
     results = {"num_prompts": aggregator.num_prompts, "metrics": aggregator.metrics, "columns": aggregator.columns()}
     write_metrics(args.out, args.policy, args.selection, **results)
 
@@ -47,6 +48,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     options.add_argument(
         "--kernel", metavar="METRIC=METRIC", help="kernel distance, by the features of another metric", **several
+    )
+    options.add_argument(
+        "--vbench",
+        metavar="METRIC=PATH",
+        help="scores of clips by evaluate_vbench, for a metric that is its total",
+        **several,
     )
     options.add_argument("--resamples", type=int, required=True, help="bootstrap resamples of the prompts")
     options.add_argument("--minimum-images", type=int, required=True, help="fewer images are refused for a distance")
@@ -122,6 +129,15 @@ def _add_distances(aggregator, args: argparse.Namespace) -> None:
                 f"--kernel {metric}={source}: '{source}' has no --features; known: {', '.join(sets) or 'none'}"
             )
         aggregator.add_kernel(metric, sets[source])
+
+
+def _add_vbench(aggregator, args: argparse.Namespace) -> None:
+    from workflow_scripts.lib.metrics.inputs import read_clip_scores
+
+    if args.vbench and args.selection != "first":
+        raise UserError(f"VBench scores all clips of a prompt; selection '{args.selection}' has no total of it")
+    for metric, path in args.vbench:
+        aggregator.add_vbench(metric, read_clip_scores(path))
 
 
 if __name__ == "__main__":

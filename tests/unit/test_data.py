@@ -13,6 +13,7 @@ from PIL import Image
 from workflow_scripts.lib.data.images import open_image, read_dataset
 from workflow_scripts.lib.data.prompts import draw_prompts, strip_flags
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.spec import load_config
 from workflow_scripts.lib.world.scenes import scene_of
 
 
@@ -181,6 +182,25 @@ def test_images_of_a_table_need_a_column_and_names(tmp_path):
         list(read_dataset(source, 1, (16, 16), 0, tmp_path))
     with pytest.raises(UserError, match="no column 'picture'; it has: image"):
         list(read_dataset({**source, "column": "picture"}, 1, (16, 16), 0, tmp_path))
+
+
+def test_vbench_prompts_are_those_of_flickering_and_all_others_each_once(tmp_path):
+    listed = [
+        ("a frog", ["scene", "background_consistency"]),
+        ("a pot, static", ["temporal_flickering"]),
+        ("a cat", ["temporal_style"]),
+        ("a frog", ["color"]),
+        ("a stop sign", ["temporal_flickering"]),
+    ]
+    (tmp_path / "VBench").mkdir()
+    entries = [{"prompt_en": prompt, "dimension": dimensions} for prompt, dimensions in listed]
+    (tmp_path / "VBench/VBench_full_info.json").write_text(json.dumps(entries))
+    config = load_config()
+    for name, expected in (("vbench", ["a frog", "a cat"]), ("vbench_flickering", ["a pot, static", "a stop sign"])):
+        source = config.dataset(name, "paper")
+        assert list(draw_prompts(source, name, 2, 0, tmp_path)["prompt"]) == expected
+        with pytest.raises(UserError, match="wants 3 prompts, the source has 2"):
+            draw_prompts(source, name, 3, 0, tmp_path)
 
 
 def test_tables_give_the_prompts_of_rows_that_match(tmp_path):

@@ -71,6 +71,19 @@ def test_only_the_last_vision_blocks_learn(entries):
         made(entries, PREFERENCE, trained_blocks=3)
 
 
+def test_half_precision_is_the_forward_pass_alone(entries):
+    whole, half = (
+        load_discriminator(PREFERENCE, entries["preference"], dtype=name) for name in ("float32", "bfloat16")
+    )
+    differences = (whole(FAKE, PROMPTS) - half(FAKE, PROMPTS)).abs()
+    assert 0 < differences.max() < 0.1
+    before = {name: parameter.detach().clone() for name, parameter in half.trained.items()}
+    half.update(REAL, FAKE, PROMPTS)
+    assert {parameter.dtype for parameter in half.trained.values()} == {torch.float32}
+    moved = torch.cat([(half.trained[name] - before[name]).flatten() for name in before]).abs()
+    assert (moved > 0).float().mean() > 0.9  # in bfloat16 weights, steps of 1e-4 would mostly be lost
+
+
 @pytest.mark.parametrize("loss", ["bradley_terry", "bce"])
 def test_losses_of_preferences_are_those_of_the_scores(entries, clip_folder, loss):
     scorer = PickScore(clip_folder)

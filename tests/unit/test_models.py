@@ -6,7 +6,14 @@ import pytest
 
 from workflow_scripts.lib import models
 from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.models import download_command, identity, resolve_folder, resolve_processor, resolve_weights
+from workflow_scripts.lib.models import (
+    download_command,
+    identity,
+    resolve_folder,
+    resolve_processor,
+    resolve_weights,
+    sources,
+)
 from workflow_scripts.ship_zoo import with_checksums
 
 CONTENT = b"weights"
@@ -117,6 +124,13 @@ def test_a_source_of_one_file_resolves_to_it(repository):
 
 def test_identity_of_an_entry_leaves_words_out():
     assert identity(zoo() | {"class": "CLIPScore", "title": "CLIP", "license": "MIT"}) == zoo() | {"class": "CLIPScore"}
+
+
+def test_options_and_metadata_of_an_entry_decide_and_are_fetched():
+    metadata = {"source": {"url": "https://example.org/prompts.jsonl"}, "license": "MIT"}
+    entry = zoo() | {"options": {"target": "word (.*)"}, "metadata": metadata}
+    assert identity(entry) == entry
+    assert list(sources(entry)) == [zoo()["source"], metadata["source"]]
 
 
 def test_processor_of_an_entry():

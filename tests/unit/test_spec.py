@@ -239,6 +239,21 @@ def test_a_study_of_selected_images_takes_its_candidates(tmp_path):
     assert changed.samples_per_prompt("sd15_dpo.r3", "eval", "tiny") == 4
 
 
+def test_vbench_has_its_own_numbers_of_clips(config):
+    for scale, clips in (("paper", (5, 25)), ("pilot", (1, 5))):
+        for policy in ("videocrafter2", "videocrafter2_dpo.r1"):
+            sets = ("vbench", "vbench_flickering")
+            assert tuple(config.samples_per_prompt(policy, one, scale) for one in sets) == clips
+        assert {one for _, one, _ in config.table_measurements("ganrm_tab3", scale)} == {"eval_video", "vbench"}
+        assert not config.trains_on("vbench", scale), "the noise is the same for both policies"
+
+
+def test_a_figure_shows_other_prompts_where_a_scale_lacks_its_own(config):
+    (block,) = config.figure("ganrm_fig9").blocks
+    shown = {scale: block.prompt_set(config.scale(scale)) for scale in ("paper", "pilot", "tiny")}
+    assert shown == {"paper": "fig9", "pilot": "fig9", "tiny": "eval_video"}
+
+
 def test_samples_per_prompt(config):
     assert config.samples_per_prompt("sd15_dpo.r2", "train", "paper") == 10
     assert config.samples_per_prompt("sd15", "negatives", "paper") == 1

@@ -90,7 +90,7 @@ MISTAKES = {
         "parent: ganrm\n",
         "parent: garnm\n",
         "parent: garnm",
-        "run 'sd15_sft' names parent 'garnm'; known: ganrm, sd15_sft, sd15_dpo, sd15_safe_dpo, sd15_diffusiondpo, ",
+        "run 'sd15_sft' names parent 'garnm'; known: grpo, ",
         "Did you mean 'ganrm'?",
     ),
     "parent cycle": (
@@ -259,6 +259,36 @@ MISTAKES = {
         "FD (tiny extractor) would compare ",
         " images, but minimum_images_for_fid is 9000",
     ),
+    "VBench without its numbers of clips": (
+        "scales/pilot.yaml",
+        "  vbench_fps: {",
+        "  # vbench_fps: {",
+        "counts:",
+        "counts lacks vbench_fps",
+    ),
+    "VBench with a scorer": (
+        "scales/pilot.yaml",
+        "kind: vbench, ",
+        "kind: vbench, role: lpips, ",
+        "kind: vbench",
+        "VBench's package brings its own networks; leave the role out",
+    ),
+    "unknown prompts of VBench": (
+        "scales/pilot.yaml",
+        "flickering: vbench_flickering}",
+        "flickering: vbench_flicker}",
+        "kind: vbench",
+        "metric 'vbench' names prompt set 'vbench_flicker'; known: train, ",
+        "Did you mean 'vbench_flickering'?",
+    ),
+    "a figure that a scale has no prompts for": (
+        "tables/ganrm_fig9.yaml",
+        "otherwise: eval_video",
+        "otherwise: evil_video",
+        "prompts: fig9",
+        "at scale 'tiny', 'ganrm_fig9' shows prompt set 'evil_video'; known: train, ",
+        "Did you mean 'eval_video'?",
+    ),
     "no preferences": (
         "scales/pilot.yaml",
         "  sd15_diffusiondpo: sd15_diffusiondpo\n",
@@ -293,13 +323,13 @@ MISTAKES = {
         "      sd15_dpo:",
         "      sd15_dop:",
         "sd15_dop",
-        "the override names run 'sd15_dop'; known: ganrm, sd15_sft,",
+        "the override names run 'sd15_dop'; known: grpo, ",
         "Did you mean 'sd15_dpo'?",
     ),
     "override of what a recipe is": (
         TINY,
-        "  runs:\n    training:",
-        "  runs:\n    objective: sft\n    training:",
+        "  runs:\n    grpo:",
+        "  runs:\n    objective: sft\n    grpo:",
         "objective",
         "overrides.runs.objective: a scale changes hyperparameters only",
     ),
@@ -463,7 +493,7 @@ def test_settings_from_the_command_line_are_checked(config):
 def test_unknown_names_asked_of_the_config_are_named(config):
     for ask, says in (
         (lambda: config.run("sd15_dop", "tiny"), r"unknown run 'sd15_dop'; known: .* Did you mean 'sd15_dpo'\?"),
-        (lambda: config.run("ganrm", "tiny"), "unknown run 'ganrm'; known: sd15_sft, sd15_dpo, sd15_safe_dpo"),
+        (lambda: config.run("ganrm", "tiny"), "unknown run 'ganrm'; known: flow_grpo_pickscore, "),
         (lambda: config.model("world", "paper"), "scale 'paper' has no model role 'world'; known: sd15,"),
         (lambda: config.dataset("preferences", "paper"), "scale 'paper' has no data role 'preferences'"),
         (

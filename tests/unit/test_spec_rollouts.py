@@ -242,6 +242,13 @@ MISTAKES = {
         "row 'SD3' of 'advgrpo_tab1' names column 'ocr_acuracy'",
         "Did you mean 'ocr_accuracy'?",
     ),
+    "study of a figure": (
+        "tables/advgrpo_fig4.yaml",
+        "advgrpo_fig4b",
+        "advgrpo_fig4e",
+        "studies:",
+        "'advgrpo_fig4' shows study 'advgrpo_fig4e'",
+    ),
     "policy of a curve": (
         "tables/advgrpo_fig17.yaml",
         "policy: advgrpo_pickscore",

@@ -103,6 +103,13 @@ def test_the_paper_scale_table_lists_its_true_jobs(planned):
     assert jobs["total"] < images / 1000
 
 
+def test_paper_scale_has_vbench_of_both_policies_and_the_prompts_of_figure_9(planned):
+    jobs = planned.dry_run("results/tables/ganrm_tab3.csv")
+    assert jobs["evaluate_vbench"] == 2 and jobs["compute_metrics"] == 4, "two policies on two prompt sets"
+    plan = planned.snakemake("-n", "results/figures/ganrm_fig9.png").stdout
+    assert "results/samples/videocrafter2_dpo.r1/fig9/part0.json" in plan and "eval_video" not in plan
+
+
 def test_twice_the_images_are_twice_the_shards_and_bigger_shards_are_fewer_jobs(planned, tmp_path):
     study, before = planned.copy(tmp_path / "study"), planned.dry_run(PAPER_TABLE)
     study.edit("config/scales/paper.yaml", lambda scale: scale["prompts"].update(train=assumed(2 * TRAIN_PROMPTS)))
@@ -146,7 +153,8 @@ def test_targets_are_listed_with_a_sentence_each(planned):
     described = dict(re.findall(r"^(\w+) \((.+)\)$", listed, re.MULTILINE))
     targets = re.findall(r"^rule (\w+):", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE)
     sheets = {path.stem for part in ("tables", "studies") for path in (REPOSITORY / "config" / part).glob("*.yaml")}
-    assert described.keys() == {*targets, *sheets} >= {"all", "directions", "tiny_zoo", *TARGETS}
+    papers = {paper + suffix for paper in ("ganrm", "advgrpo") for suffix in ("", "_directions")}
+    assert described.keys() == {*targets, *papers, *sheets} >= {"all", "directions", "tiny_zoo", *TARGETS}
     assert all(len(sentence) > 15 and sentence.endswith((".", "?")) for sentence in described.values())
 
 

@@ -105,18 +105,27 @@ def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
 
 
 def _rows(path: Path, source: dict) -> Iterator[str]:
-    """Prompts of a CSV table, or of the list of records in a JSON file; `where` keeps rows that match its patterns."""
+    """Prompts of a CSV table, or of a list of records in a JSON file; `where` keeps rows that match its patterns."""
     import pandas as pd
 
     if not path.exists():
         raise UserError(f"{path} is missing; fetch the data set first: see docs/data.md")
-    table = pd.read_csv(path) if path.suffix == ".csv" else pd.DataFrame(read_json(path)[source["records"]])
+    table = pd.read_csv(path) if path.suffix == ".csv" else pd.DataFrame(_records(path, source.get("records")))
     needed = [source["prompt_field"], *source.get("where", {})]
     if missing := [name for name in needed if name not in table]:
         raise UserError(f"{path} has no column '{missing[0]}'; it has: {', '.join(table.columns)}")
     for column, pattern in source.get("where", {}).items():
-        table = table[[fnmatch(value, pattern) for value in table[column].astype(str)]]
+        table = table[[_matches(value, pattern) for value in table[column].astype(str)]]
     yield from table[source["prompt_field"]].dropna()
+
+
+def _records(path: Path, field: str | None) -> list[dict]:
+    return read_json(path) if field is None else read_json(path)[field]
+
+
+def _matches(value: str, pattern: str) -> bool:
+    """Whether a value matches a pattern, or does not match the one after a `!`."""
+    return fnmatch(value, pattern.removeprefix("!")) != pattern.startswith("!")
 
 
 def _file_of(source: dict, key: str, prompt_set: str) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UserError
-from . import bootstrap, fid
+from . import bootstrap, fid, vbench
 from .inputs import FeatureSet
 
 if TYPE_CHECKING:
@@ -62,6 +62,12 @@ class Aggregator:
         value = fid.kernel_distance(features, images.reference, seed=self._seed)
         columns = fid.kernel_bootstrap(features, images.reference, self._counts[:, self._cluster])
         self._add(name, value, bootstrap.centred(columns, value), len(features))
+
+    def add_vbench(self, name: str, clips: "pd.DataFrame") -> None:
+        """VBench's total of the scores of its clips, which are of prompts of its own; its bootstrap resamples those."""
+        value = vbench.summarise(vbench.mean_scores(clips)).total
+        columns = vbench.total_bootstrap(clips, len(self._counts), self._seed)
+        self._add(name, value, columns, clips["prompt"].nunique())
 
     def columns(self) -> "pd.DataFrame":
         """The bootstrap: a row per resample, a column per metric."""

@@ -56,6 +56,16 @@ def read_scores(paths: Sequence[str | Path], column: str) -> "pd.Series":
     return values
 
 
+def read_clip_scores(path: str | Path) -> "pd.DataFrame":
+    """Scores of clips by VBench's dimensions, as evaluate_vbench writes them; UserError when they cannot be read."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} ({error}); delete it and remake it with evaluate_vbench") from error
+
+
 def read_features(paths: Sequence[str | Path], images: Sequence[str | Path] | None = None) -> np.ndarray:
     """Features (N, d), float32, of all parts in order; UserError when they are not of `images`, the part files."""
     if images is not None and len(images) != len(paths):

@@ -20,7 +20,7 @@ from .pixels import Images, Preprocessing
 from .tiny_features import TinyFeatureExtractor
 
 if TYPE_CHECKING:
-    from ..shards import Part
+    from ..shards import Collection, Part
 
 T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -166,7 +166,7 @@ def encode_part(encoder: Encoder, part: Part, batch_size: int) -> dict[str, Tens
     from ..progress import progress
 
     batch_size = max(1, batch_size // (part.frames or 1))  # images at once; a clip counts as its frames
-    batches = ahead(_batches(part, batch_size))
+    batches = ahead(batches_of(part, batch_size))
     total = -(-part.count // batch_size)
     outputs = [encoder.encode(images, prompts) for images, prompts in progress(batches, total, "encode")]
     if not outputs:
@@ -185,7 +185,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _batches(part: Part, batch_size: int) -> Iterator[tuple[Images, list[str]]]:
+def batches_of(part: Collection, batch_size: int) -> Iterator[tuple[Images, list[str]]]:
     """Images, uint8 (B, H, W, 3) or a list where their shapes differ, or clips (B, F, H, W, 3), and their prompts."""
     images = part.images()
     while batch := list(islice(images, batch_size)):

@@ -26,13 +26,14 @@ class GenEval:
     """Whether an image shows what its prompt asks for, by Mask2Former (Swin-S, COCO instances) and CLIP ViT-L/14.
 
     The official evaluation runs mmdet's checkpoint of the detector; this is transformers' class, whose outputs are
-    turned into instances as mmdet does it. `metadata` says what each prompt asks for.
+    turned into instances as mmdet does it, in float32 whatever `dtype`, as thresholds decide. `metadata` says what each
+    prompt asks for.
     """
 
     def __init__(self, folder: Path, device: str, dtype: torch.dtype, metadata: Path, clip: CosineScorer) -> None:
         from transformers import Mask2FormerForUniversalSegmentation
 
-        self.model = from_pretrained(Mask2FormerForUniversalSegmentation, folder, device, dtype)
+        self.model = from_pretrained(Mask2FormerForUniversalSegmentation, folder, device, torch.float32)
         self.preprocess = Preprocessing.from_folder(folder)
         self.clip, self.metadata = clip.clip, read_metadata(metadata)
         self._classifiers: dict[str, Tensor] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,8 @@ class ImageStatistics:
 
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"dark_pixels", "edge_density", "colour_entropy"}, each (B,), of images uint8 (B, H, W, 3)."""
-        pixels = to_numpy(images)
-        columns = {measure.__name__: measure(pixels) for measure in (dark_pixels, edge_density, colour_entropy)}
-        return {name: torch.from_numpy(values).float() for name, values in columns.items()}
+        pixels = [image[None] for image in to_numpy(images)]
+        return {
+            measure.__name__: torch.from_numpy(np.concatenate([measure(image) for image in pixels])).float()
+            for measure in (dark_pixels, edge_density, colour_entropy)
+        }

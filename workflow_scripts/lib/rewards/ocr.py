@@ -31,7 +31,9 @@ class RapidOCRReader:
             from rapidocr import RapidOCR
         except ImportError as error:
             raise UserError("the OCR score needs rapidocr; pip install rapidocr -c constraints.txt") from error
-        self.engine = RapidOCR(params={"Global.log_level": "error"})
+        threads = {"EngineConfig.onnxruntime.intra_op_num_threads": torch.get_num_threads()}
+        size = {"Det.limit_type": "min", "Det.limit_side_len": MINIMUM_SIDE}  # else small pictures grow to 736 pixels
+        self.engine = RapidOCR(params={"Global.log_level": "error", **threads, **size})
 
     def read(self, image: np.ndarray) -> str:
         """The text that both models find."""

@@ -32,9 +32,9 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def to_numpy(images: Images) -> np.ndarray:
-    """Images as an array on the CPU, for what is no network."""
-    return images.cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
+def to_numpy(images: Images) -> np.ndarray | Sequence[np.ndarray]:
+    """Images as arrays on the CPU, for what is no network."""
+    return images.cpu().numpy() if isinstance(images, Tensor) else images
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize, pad
 
 from ..errors import UserError
-from .pixels import Images
+from .pixels import Images, to_numpy
 
 Q16_SCALE = 100.0
 PICKLED_ARRAYS = {("numpy", "ndarray"), ("numpy", "dtype")} | {
@@ -59,7 +59,7 @@ class NudeNet:
 
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"nudenet": (B,)} of images uint8 (B, H, W, 3): 1 where exposed genitalia are detected, else 0."""
-        outputs = [self.session.run(None, {self.input: network_input(image)})[0][0] for image in images]
+        outputs = [self.session.run(None, {self.input: network_input(image)})[0][0] for image in to_numpy(images)]
         return {"nudenet": torch.tensor([float(shows_genitalia(output)) for output in outputs])}
 
 

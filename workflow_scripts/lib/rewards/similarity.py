@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..errors import UserError
+from .encoders import ahead, batches_of
 from .foundation import FoundationModel
 from .pixels import Images
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .scorers import CosineScorer
 
 PROMPTS_OF_A_BATCH = 16
+REFERENCES_AT_ONCE = 32
 
 
 class Similarity:
@@ -41,9 +43,10 @@ class Similarity:
     def compare_with(self, references: Collection) -> None:
         """Encode the references of every prompt, once."""
         found: dict[str, list[Tensor]] = {}
-        for row, image in references.images():
-            found.setdefault(row.prompt, []).append(self.features(image[None]))
-        self._references = {prompt: torch.cat(rows) for prompt, rows in found.items()}
+        for images, of_prompts in ahead(batches_of(references, REFERENCES_AT_ONCE)):
+            for prompt, feature in zip(of_prompts, self.features(images), strict=True):
+                found.setdefault(prompt, []).append(feature)
+        self._references = {prompt: torch.stack(rows) for prompt, rows in found.items()}
         prompts = list(found)
         starts = range(0, len(prompts), PROMPTS_OF_A_BATCH)
         batches = [prompts[start : start + PROMPTS_OF_A_BATCH] for start in starts]

@@ -8,7 +8,18 @@ from .config import Config, load_config
 from .curves import Curves
 from .grids import ImageGrid
 from .policies import Policy, parse_policy
-from .studies import Study
+from .studies import Study, WinRates
 from .tables import Diagram, RankFigure
 
-__all__ = ["Config", "Curves", "Diagram", "ImageGrid", "Policy", "RankFigure", "Study", "load_config", "parse_policy"]
+__all__ = [
+    "Config",
+    "Curves",
+    "Diagram",
+    "ImageGrid",
+    "Policy",
+    "RankFigure",
+    "Study",
+    "WinRates",
+    "load_config",
+    "parse_policy",
+]

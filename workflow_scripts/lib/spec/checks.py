@@ -12,14 +12,14 @@ from .problems import Problems
 from .rollouts import check_discriminators, check_references, check_runs_with_rollouts
 from .runs import DECIDES, ROLLOUTS, SELECTION, misplaced_keys, missing_keys
 from .scales import Scale
-from .studies import Study
+from .studies import Study, WinRates
 from .tables import Diagram, RankFigure, Row, Table
 from .validation import Schemas
 
 if TYPE_CHECKING:
     from .config import Config
 
-Sheet = Table | RankFigure | ImageGrid | Diagram | Curves | Study
+Sheet = Table | RankFigure | ImageGrid | Diagram | Curves | WinRates | Study
 DISCRIMINATING = ("scorer", "text_image_encoder", "feature_extractor")
 """Kinds of models that a discriminator may be made of."""
 DISTANCES = ("frechet_distance", "kernel_distance")
@@ -76,8 +76,10 @@ def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None
     check_references(config, scale, problems)
     for metric, about in scale.metrics.items():
         said, where = f"metric '{metric}' names role", scale.where("metrics", metric)
-        _check_role(config, scale, said, about["role"], METRIC_ROLES[about["kind"]], where, problems)
-        problems.check_known(f"metric '{metric}' names prompt set", about["prompts"], scale.prompts, where)
+        if about["kind"] in METRIC_ROLES:
+            _check_role(config, scale, said, about["role"], METRIC_ROLES[about["kind"]], where, problems)
+        for prompts in (about["prompts"], about.get("flickering", about["prompts"])):
+            problems.check_known(f"metric '{metric}' names prompt set", prompts, scale.prompts, where)
         if "reference" in about:
             problems.check_known(f"metric '{metric}' names reference", about["reference"], scale.images, where)
     for kind, recipes in config.recipes.items():
@@ -168,8 +170,15 @@ def _check_sheet_names(config: Config, sheet: Sheet, problems: Problems) -> None
     if isinstance(sheet, Diagram):
         runs = config.recipes["run"].concrete()
         problems.check_known(f"'{sheet.name}' draws run", sheet.run, runs, sheet.document.where("run"))
+    for number, study in enumerate(sheet.studies if isinstance(sheet, WinRates) else ()):
+        where = sheet.document.where("studies", number)
+        problems.check_known(f"'{sheet.name}' shows study", study, config.studies, where)
     for block in sheet.blocks if isinstance(sheet, ImageGrid) else ():
         problems.check_known(f"'{sheet.name}' shows prompt set", block.prompts, prompt_sets, block.where)
+        for scale in config.scales.values():
+            if block.prompts not in scale.prompts:
+                said = f"at scale '{scale.name}', '{sheet.name}' shows prompt set"
+                problems.check_known(said, block.otherwise, scale.prompts, block.where)
 
 
 def _check_study_names(config: Config, study: Study, problems: Problems) -> None:

@@ -21,7 +21,7 @@ from .pools import Pool, pools_taken
 from .problems import Problems, unknown
 from .runs import KINDS, Recipes
 from .scales import Scale, read_scale, scale_of
-from .studies import Study, read_study
+from .studies import Study, WinRates, read_study, read_win_rates
 from .tables import Diagram, PlannedRow, RankFigure, Row, Table, read_diagram, read_figure, read_table
 from .validation import Schemas
 
@@ -30,11 +30,12 @@ FIGURES = {
     "image_grid": ("grids", read_grid),
     "diagram": ("diagrams", read_diagram),
     "curves": ("curves", read_curves),
+    "win_rates": ("win_rates", read_win_rates),
 }
 """Schema and reader of each kind of figure."""
 ARCHITECTURE = "architecture"
-Figure = RankFigure | ImageGrid | Diagram | Curves
-F = TypeVar("F", RankFigure, ImageGrid, Diagram, Curves)
+Figure = RankFigure | ImageGrid | Diagram | Curves | WinRates
+F = TypeVar("F", RankFigure, ImageGrid, Diagram, Curves, WinRates)
 
 
 @dataclass
@@ -201,7 +202,7 @@ class Config:
         return self._pools[name].get((str(replace(policy, replicate=0)), prompt_set), 1)
 
     def figures_of(self, kind: type[F]) -> dict[str, F]:
-        """The figures of one class (RankFigure, ImageGrid, Diagram, Curves) by name."""
+        """The figures of one class (RankFigure, ImageGrid, …) by name."""
         return {name: figure for name, figure in self.figures.items() if isinstance(figure, kind)}
 
     def columns_shown(self, block: Block, scale: str) -> list[PlannedRow]:

@@ -15,13 +15,14 @@ class Block:
 
     base: str
     prompts: str
+    otherwise: str
     show: int
     rows: list[Row]
     where: str  # file:line of `prompts`
 
     def prompt_set(self, scale: Scale) -> str:
-        """The prompt set shown at a scale: the block's own, or eval where the scale does not have it."""
-        return self.prompts if self.prompts in scale.prompts else EVAL
+        """The prompt set shown at a scale: the block's own, or `otherwise` where the scale does not have it."""
+        return self.prompts if self.prompts in scale.prompts else self.otherwise
 
 
 @dataclass(frozen=True)
@@ -56,4 +57,5 @@ def _block(document: Document, number: int) -> Block:
         read_row({**column, "base": base}, document, ("blocks", number, "columns", i))
         for i, column in enumerate(block["columns"])
     ]
-    return Block(base, prompts, block["show"], rows, document.where("blocks", number, "prompts"))
+    otherwise = block.get("otherwise", EVAL)
+    return Block(base, prompts, otherwise, block["show"], rows, document.where("blocks", number, "prompts"))

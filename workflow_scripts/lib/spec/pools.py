@@ -18,8 +18,9 @@ Pool = tuple[str, str]
 
 
 def pools_taken(config: Config, scale: str) -> Iterator[tuple[Pool, int]]:
-    """K of every round of every run, of every row of a table, figure or study, and of sampled references."""
+    """K of every round of a run, of every row of a table, figure or study, of sampled references, and of VBench."""
     yield from _taken_by_runs(config, scale)
+    yield from _taken_by_vbench(config, scale)
     for sheet in (*config.tables, *config.figures):
         for row in config.table_rows(sheet, scale):
             for prompt_set in config.row_prompt_sets(sheet, row, scale) if not row.skipped else ():
@@ -34,6 +35,16 @@ def pools_taken(config: Config, scale: str) -> Iterator[tuple[Pool, int]]:
     for study in (config.studies[name] for name in studies_at(config, scale)):
         for row in study.rows:
             yield (config.plan(row, scale).policy, study.prompts), row.candidates
+
+
+def _taken_by_vbench(config: Config, scale: str) -> Iterator[tuple[Pool, int]]:
+    found = config.scale(scale)
+    for sheet in (*config.tables, *config.figures):
+        metrics = [found.metrics[column.name] for column in config.table_columns(sheet, scale)]
+        for about in (one for one in metrics if one["kind"] == "vbench"):
+            for row in (one for one in config.table_rows(sheet, scale) if not one.skipped):
+                yield (row.policy, about["prompts"]), found.counts["vbench_clips"]
+                yield (row.policy, about["flickering"]), found.counts["vbench_flickering_clips"]
 
 
 def _taken_by_runs(config: Config, scale: str) -> Iterator[tuple[Pool, int]]:

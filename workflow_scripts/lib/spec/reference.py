@@ -20,6 +20,7 @@ ORDER = (
     "grids",
     "diagrams",
     "curves",
+    "win_rates",
     "architectures",
     "studies",
 )

@@ -46,6 +46,24 @@ class Study:
         return min(self.num_prompts, scale.prompts[self.prompts]) if self.or_fewer else self.num_prompts
 
 
+@dataclass(frozen=True)
+class WinRates:
+    """A figure of studies, by name; it has neither metrics nor images."""
+
+    name: str
+    title: str
+    caption: str
+    studies: list[str]
+    document: Document = field(repr=False)
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
+
+
+def read_win_rates(name: str, document: Document) -> WinRates:
+    """A validated document as WinRates."""
+    return WinRates(name, *(document.data[key] for key in ("title", "caption", "studies")), document)
+
+
 def read_study(name: str, document: Document) -> Study:
     """A validated document as a Study."""
     data = plain(lift(document))

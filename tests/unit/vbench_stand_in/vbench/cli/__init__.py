@@ -1,0 +1,1 @@
+"""As in the package: the static filter is a command of its command line."""
