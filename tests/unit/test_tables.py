@@ -102,6 +102,7 @@ def test_combined_verdict_is_students_t():
     assert estimate == pytest.approx((-2, -2 - 4.30265 / math.sqrt(3), -2 + 4.30265 / math.sqrt(3)), abs=1e-4)
     assert verdict == "same direction, not distinguishable; 3 of 3 replicates agree"
     assert verdicts.combined(-1, [-2.0, -2.1, -1.9])[1] == "same direction, CI excludes 0; 3 of 3 replicates agree"
+    assert verdicts.combined(1, [0.0, 0.71 - 0.72, 0.01])[1] == "no difference; 1 of 3 replicates agree"
     assert verdicts.combined(1, [-2.0, -2.1, 0.1])[1].endswith(
         "opposite direction, not distinguishable; 1 of 3 replicates agree"
     )

@@ -58,7 +58,8 @@ def combined(expected: int, differences: Sequence[float]) -> tuple[Estimate, str
 
     values = np.asarray(differences, np.float64)
     margin = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
-    estimate = Estimate(float(values.mean()), float(values.mean() - margin), float(values.mean() + margin))
+    mean = 0.0 if abs(values.sum()) < 1e-9 * np.abs(values).sum() else float(values.mean())  # rounding is no direction
+    estimate = Estimate(mean, float(mean - margin), float(mean + margin))
     agreeing = int((np.sign(values) == expected).sum())
     verdict = direction(expected, estimate)
     return estimate, verdict if expected == 0 else f"{verdict}; {agreeing} of {len(values)} replicates agree"
