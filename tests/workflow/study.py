@@ -122,8 +122,8 @@ def leave_sdxl_out(sheet: dict) -> None:
 
 def reduce_scale(scale: dict) -> None:
     """Lower every count of the tiny scale; a shard holds the images of one prompt of the pool."""
-    fewer = {name: assumed(count) for name, count in (("train", PROMPTS), ("negatives", IMAGES), ("eval", IMAGES))}
-    scale["prompts"].update(fewer)
+    fewer = {"train": PROMPTS, "pool": PROMPTS, "negatives": IMAGES, "eval": IMAGES}
+    scale["prompts"].update({name: assumed(count) for name, count in fewer.items()})
     scale["images"].update(proxies=assumed(IMAGES), references=assumed(IMAGES), preferences=assumed(PROMPTS))
     scale["counts"].update(
         samples_per_prompt=assumed(SAMPLES),

@@ -95,9 +95,10 @@ def test_each_image_was_encoded_once_by_each_encoder(finished):
     )
     assert set(encoded.values()) == {1}
     rows = {path: len_features(path) for path in (finished.root / RESULTS / "features").rglob("*.safetensors")}
-    negatives, pools, ranked, others = 3 * IMAGES, 3 * PROMPTS * SAMPLES, IMAGES * SAMPLES, 4 * IMAGES
+    negatives, pools, samples = 3 * IMAGES, 3 * PROMPTS, 3 * PROMPTS * SAMPLES
+    ranked, others = IMAGES * SAMPLES, 4 * IMAGES
     assert Counter(encoder for encoder, *_ in encoded) == {
-        "tiny_clip_tokens": IMAGES + negatives + pools + ranked,
+        "tiny_clip_tokens": IMAGES + negatives + pools + samples + ranked,
         "tiny_extractor": IMAGES + ranked + others,
         "tiny_clip_embeddings": IMAGES + ranked + others,
     }
@@ -115,7 +116,7 @@ def test_each_image_was_scored_once_by_each_scorer_and_sampled_once(finished):
     scored = Counter((o["--scorer"][0], o["--images"][0]) for o in commands(finished, "score_images"))
     sampled = Counter((o["--out"][0]) for o in commands(finished, "sample_images"))
     assert set(scored.values()) == set(sampled.values()) == {1}
-    assert len(scored) == 5 * 5 and len(sampled) == 3 + 3 + 5
+    assert len(scored) == 5 * 5 and len(sampled) == 3 + 3 + 3 + 5
     seeds = [
         seed
         for out in sampled
@@ -137,7 +138,7 @@ def test_sdxl_goes_through_the_same_rules(finished, tmp_path):
     study = finished.copy(tmp_path / "study")
     target = f"{RESULTS}/metrics/sdxl_dpo.r1/eval/first.json"
     jobs = jobs_of(study.snakemake(target).stdout)
-    assert (jobs["sample_images"], jobs["train_reward"], jobs["train_dpo"], jobs["compute_metrics"]) == (3, 1, 1, 1)
+    assert (jobs["sample_images"], jobs["train_reward"], jobs["train_dpo"], jobs["compute_metrics"]) == (4, 1, 1, 1)
     assert "import_images" not in jobs  # proxies and references have the size of SD1.5's
     assert read_json(study.root / target)["policy"] == "sdxl_dpo.r1"
 
