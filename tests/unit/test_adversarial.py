@@ -1,6 +1,7 @@
 """Losses, trigger, pairing and augmentation of Adv-GRPO against independent computations in float64."""
 
 import math
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from workflow_scripts.lib.rewards.adversarial import (
     bce_loss,
     bradley_terry_loss,
     colour_jitter,
-    generated_win,
     hinge_loss,
     jitter_factors,
     paired_references,
 )
+from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
 
 
 def random_scores() -> tuple[np.ndarray, np.ndarray]:
@@ -60,9 +61,10 @@ def test_losses_by_hand():
 
 
 def test_trigger_compares_means():
-    assert generated_win(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.5]))
-    assert not generated_win(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0]))
-    assert not generated_win(torch.tensor([2.0]), torch.tensor([1.0]))
+    schedule = DiscriminatorSchedule("trigger", None)
+    assert schedule.is_deceived(mean([1.0, 3.0]), mean([2.0, 2.5]))
+    assert not schedule.is_deceived(mean([1.0, 3.0]), mean([2.0, 2.0]))
+    assert not schedule.is_deceived(mean([2.0]), mean([1.0]))
 
 
 def numbered(*values: int) -> torch.Tensor:

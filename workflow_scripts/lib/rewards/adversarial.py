@@ -1,4 +1,4 @@
-"""The adversarial part of Adv-GRPO (arXiv 2511.20256) as pure functions: losses, trigger, pairing, augmentation."""
+"""The adversarial part of Adv-GRPO (arXiv 2511.20256) as pure functions: losses, pairing, augmentation."""
 
 from __future__ import annotations
 
@@ -28,11 +28,6 @@ def hinge_loss(reference: Tensor, generated: Tensor) -> Tensor:
 
 
 LOSSES = {"bradley_terry": bradley_terry_loss, "bce": bce_loss, "hinge": hinge_loss}
-
-
-def generated_win(reference_rewards: Tensor, generated_rewards: Tensor) -> bool:
-    """The trigger of Eq. 7: whether the discriminator has to learn, as generated images have the higher mean reward."""
-    return bool(reference_rewards.mean() < generated_rewards.mean())
 
 
 def paired_references(references: Tensor | Sequence[Tensor], prompts: Sequence[str]) -> Tensor:
