@@ -203,13 +203,13 @@ def everything_of(paper=""):
 
 
 def direction_summaries(paper=""):
-    """Summaries over replicates, at the chosen scale, of those tables that expect a direction of the paper's values."""
+    """Summaries over replicates, at the chosen scale, of the tables with claims of the paper; questions of ours are told by `_q_`."""
     if len(replicates := CONFIG.replicates(SCALE)) < FEWEST_REPLICATES:
         raise UserError(
             f"directions need {FEWEST_REPLICATES} replicates, scale '{CONFIG.settings['scale']}' has {replicates}: "
             "state `replicates: [0, 1, 2]` in config/config.yaml"
         )
-    claiming = [name for name in TABLES if any(row.better_than and row.paper for row in CONFIG.tables[name].rows)]
+    claiming = [name for name in TABLES if "_q_" not in name and any(row.better_than for row in CONFIG.tables[name].rows)]
     names = [name for name in claiming if name.startswith(paper)]
     return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]
 

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.rewards.adversarial import (
     bce_loss,
     bradley_terry_loss,
     colour_jitter,
     hinge_loss,
     jitter_factors,
-    paired_references,
 )
 from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
 
@@ -65,26 +63,6 @@ def test_trigger_compares_means():
     assert schedule.is_deceived(mean([1.0, 3.0]), mean([2.0, 2.5]))
     assert not schedule.is_deceived(mean([1.0, 3.0]), mean([2.0, 2.0]))
     assert not schedule.is_deceived(mean([2.0]), mean([1.0]))
-
-
-def numbered(*values: int) -> torch.Tensor:
-    """References (R, 3, 1, 1) that hold their numbers."""
-    return torch.tensor(values).float().view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
-
-
-def test_each_image_of_a_prompt_takes_the_next_reference():
-    a, b = numbered(1, 2), numbered(7)
-    paired = paired_references([a, b, a, b, a], ["a", "b", "a", "b", "a"])
-    assert paired[:, 0, 0, 0].tolist() == [1, 7, 2, 7, 1]
-    aligned = numbered(4, 5)
-    assert paired_references(aligned, ["a", "b"]) is aligned
-
-
-def test_missing_references_are_refused():
-    with pytest.raises(UserError, match="no reference image of prompt 'b'; make references"):
-        paired_references([numbered(1), numbered()], ["a", "b"])
-    with pytest.raises(UserError, match="each of 2 images, not 1"):
-        paired_references([numbered(1)], ["a", "b"])
 
 
 def test_colour_jitter_is_torchvisions_and_differs_between_images():

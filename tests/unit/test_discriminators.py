@@ -194,11 +194,9 @@ def test_real_and_generated_images_take_one_path(entries, recipe):
     assert numbers["reference"] == numbers["generated"] and numbers["accuracy"] == 0
 
 
-def test_references_of_prompts_are_paired_in_turn(entries):
-    one, other = made(entries, FOUNDATION), made(entries, FOUNDATION)
-    of_frogs, of_apples = REAL[:2], REAL[2:]
-    listed = one.update([of_frogs, of_apples, of_frogs], FAKE, PROMPTS)  # a frog, apples, a frog
-    assert listed == other.update(REAL[[0, 2, 1]], FAKE, PROMPTS)
+def test_images_without_a_partner_are_refused(entries):
+    with pytest.raises(UserError, match="learns from pairs, but was given 2 references, 3 images and 3 prompts"):
+        made(entries, FOUNDATION).update(REAL[:2], FAKE, PROMPTS)
 
 
 def test_what_is_not_finite_is_refused(entries):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from workflow_scripts.lib.diffusion.flow import cps_step
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.training.grpo import WindowStep, advantages, clipped_objective, grpo_losses
+from workflow_scripts.lib.training.judges import paired_references
 from workflow_scripts.lib.training.rollouts import check_counts, plan_of_updates
 from workflow_scripts.lib.training.settings import GRPOSettings
 
@@ -134,3 +136,10 @@ def test_counts_that_do_not_fit_are_refused(changes, prompts, said):
     with pytest.raises(UserError, match=said):
         check_counts(replace(SETTINGS, **changes), prompts, 1)
     check_counts(SETTINGS, 4, 2)
+
+
+def test_each_image_of_a_group_is_paired_with_the_next_reference_of_its_prompt():
+    references = {"a": torch.tensor([1, 2]).view(-1, 1, 1, 1), "b": torch.tensor([7]).view(-1, 1, 1, 1)}
+    samples = [SimpleNamespace(prompt=prompt, k=k) for prompt, k in (("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 5))]
+    paired = paired_references(SimpleNamespace(samples=samples), references)
+    assert paired.flatten().tolist() == [1, 2, 1, 7, 7]

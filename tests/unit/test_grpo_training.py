@@ -284,7 +284,7 @@ def test_a_reward_that_is_no_number_stops_before_anything_is_written(tmp_path, s
         values[1] = value
         return values
 
-    with pytest.raises(UserError, match=f"reward/brightness is {value} for an image of '.* on "):
+    with pytest.raises(UserError, match=f"reward 'brightness' is {value} for the prompt '.* on "):
         train(tmp_path, sd3_entry, rewards=Brightness(spoil))
     assert not (tmp_path / "policy" / "policy.json").exists()
 

@@ -1,15 +1,10 @@
-"""The adversarial part of Adv-GRPO (arXiv 2511.20256) as pure functions: losses, pairing, augmentation."""
+"""The adversarial part of Adv-GRPO (arXiv 2511.20256) as pure functions: losses, augmentation."""
 
 from __future__ import annotations
-
-from collections import Counter
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
-
-from ..errors import UserError
 
 
 def bradley_terry_loss(reference: Tensor, generated: Tensor) -> Tensor:
@@ -28,29 +23,6 @@ def hinge_loss(reference: Tensor, generated: Tensor) -> Tensor:
 
 
 LOSSES = {"bradley_terry": bradley_terry_loss, "bce": bce_loss, "hinge": hinge_loss}
-
-
-def paired_references(references: Tensor | Sequence[Tensor], prompts: Sequence[str]) -> Tensor:
-    """One reference (B, 3, H, W) for each image: the j-th image of a prompt takes its j-th, after the last the first.
-
-    A tensor (B, 3, H, W) is paired already; a sequence holds the references (R, 3, H, W) of each image's prompt.
-    UserError where a prompt has none.
-    """
-    if len(references) != len(prompts):
-        raise UserError(f"a discriminator needs a reference for each of {len(prompts)} images, not {len(references)}")
-    if isinstance(references, Tensor):
-        return references
-    seen: Counter[str] = Counter()
-    chosen = []
-    for prompt, images in zip(prompts, references, strict=True):
-        if not len(images):
-            raise UserError(
-                f"the discriminator has no reference image of prompt {prompt!r}; make references of the whole prompt "
-                "set, or train on prompts that have some"
-            )
-        chosen.append(images[seen[prompt] % len(images)])
-        seen[prompt] += 1
-    return torch.stack(chosen)
 
 
 def jitter_factors(count: int, strength: float, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..errors import UserError
-from .adversarial import LOSSES, colour_jitter, jitter_factors, paired_references
+from .adversarial import LOSSES, colour_jitter, jitter_factors
 from .clip import TransformersCLIP
 from .discriminator_options import DiscriminatorOptions
 from .encoders import DTYPES
@@ -57,15 +57,15 @@ class Discriminator:
         ]
         return require_finite("discriminator", torch.cat(rewards).float(), prompts)
 
-    def update(
-        self, references: Tensor | Sequence[Tensor], generated: Tensor, prompts: Sequence[str]
-    ) -> dict[str, float]:
-        """One optimiser step on all pairs: references as of `paired_references`, generated (B, 3, H, W) in [0, 1].
+    def update(self, references: Tensor, generated: Tensor, prompts: Sequence[str]) -> dict[str, float]:
+        """One optimiser step on all pairs of a reference and a generated image, each (B, 3, H, W) in [0, 1].
 
         Gives loss, grad_norm, the mean rewards `reference` and `generated` and the share of pairs in the right order
         (`accuracy`), all before the step. UserError for a loss that is not finite.
         """
-        references = paired_references(references, prompts).to(generated.device)
+        if not len(references) == len(generated) == len(prompts):
+            counts = f"{len(references)} references, {len(generated)} images and {len(prompts)} prompts"
+            raise UserError(f"a discriminator learns from pairs, but was given {counts}")
         require_finite_images(generated, prompts)
         self.optimiser.zero_grad(set_to_none=True)
         sides = [self._augmentation(images) for images in (references, generated)]

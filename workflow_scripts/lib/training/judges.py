@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..rewards.online import require_finite
 from ..shards import Collection
 from .references import References
 from .rollouts import MicroBatch, Rollout
@@ -91,7 +92,7 @@ class Judges:
                 paired = floats(paired_references(micro, references), images.device)
                 found[ON_REFERENCES] = self.discriminator(paired, prompts, given)
         for name, values in (found | {REWARD: total}).items():
-            _refuse_nan(name, values, prompts)
+            require_finite(name.removeprefix("reward/"), values, prompts)
         return found | {REWARD: total} | self._watched(micro)
 
     def _watched(self, micro: MicroBatch) -> dict[str, Tensor]:
@@ -159,15 +160,6 @@ def in_order(values: dict[str, Tensor], index: Tensor, accelerator) -> dict[str,
     device = accelerator.device
     order = accelerator.gather(index.to(device)).cpu().argsort()
     return {name: accelerator.gather(value.to(device)).cpu()[order] for name, value in values.items()}
-
-
-def _refuse_nan(name: str, values: Tensor, prompts: Sequence[str]) -> None:
-    wrong = (~values.isfinite()).nonzero().flatten().tolist()
-    if wrong:
-        raise UserError(
-            f"{name} is {values[wrong[0]].item()} for an image of {prompts[wrong[0]]!r}; nothing was written over. "
-            "Score in float32, or leave this reward out"
-        )
 
 
 def load_judges(
