@@ -15,12 +15,14 @@ GPU_JOBS = {
 # verb -> MB of memory, minutes, more minutes for 1,000 images as above
 CPU_JOBS = {
     "make_prompts": (8_000, 20, 0),
-    "import_images": (8_000, 60, 5),
+    "import_images": (8_000, 60, 2),
     "train_reward": (16_000, 60, 0),
     "score_rewards": (16_000, 30, 0),
     "select_samples": (8_000, 15, 0),
     "compute_metrics": (16_000, 60, 0),
 }
+# verb -> threads of a GPU job, where more than one: OCR reads on the CPU, 1/3 s an image, while the GPU waits
+THREADS = {"train_grpo": 8}
 TINY = (1_500, 15)
 LEAST_MINUTES = 15  # to start, load a model and write
 
@@ -118,6 +120,15 @@ def needs_of(verb, wildcards):
     memory, more_memory, minutes = GPU_JOBS[verb]
     thousands = images_of_job(verb, wildcards) / 1000
     return round(memory + more_memory * thousands), max(LEAST_MINUTES, ceil(minutes * thousands))
+
+
+def threads_of(verb):
+    """Threads of a job of this verb: several where the scale has GPUs, whose machines have CPUs to spare."""
+
+    def threads(wildcards):
+        return THREADS[verb] if CONFIG.scale(wildcards.scale).device == "cuda" else 1
+
+    return threads
 
 
 def resources_of(verb):
