@@ -24,6 +24,9 @@ CPU_JOBS = {
 # verb -> threads of a GPU job, where more than one: OCR reads on the CPU, 1/3 s an image, while the GPU waits
 THREADS = {"train_grpo": 8}
 TINY = (1_500, 15)
+MEMORY_OF_LONG_PROMPTS = (
+    4_000  # MB for 1,000 examples of SD3: 205 x 4,096 numbers of 16 bits and the latents, twice while they are written
+)
 LEAST_MINUTES = 15  # to start, load a model and write
 
 
@@ -54,9 +57,14 @@ def images_encoded(wildcards):
     """Images, or frames, whose latents a job makes: of a data role, or the best and the worst of each pair."""
     scale = CONFIG.scale(wildcards.scale)
     if "dataset" in wildcards.keys():
-        return scale.images[wildcards.dataset]
+        return examples_given(scale, wildcards.dataset)
     pairs = scale.prompts[wildcards.prompt_set] * int(wildcards.pairs)
     return 2 * pairs * frames_per_sample(wildcards.scale, wildcards.policy)
+
+
+def examples_given(scale, role):
+    """Images of a data role that are trained on: all, or the first of the references of each prompt."""
+    return scale.prompts[scale.references[role].prompts] if role in scale.references else scale.images[role]
 
 
 def images_trained_on(wildcards):
@@ -64,7 +72,7 @@ def images_trained_on(wildcards):
     run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
     scale, training, per_example = CONFIG.scale(wildcards.scale), run["training"], 1 + (run["objective"] == "dpo")
     given = run["data"] in scale.images
-    examples = scale.images[run["data"]] if given else scale.prompts[run["prompts"]] * run["pairs"]
+    examples = examples_given(scale, run["data"]) if given else scale.prompts[run["prompts"]] * run["pairs"]
     batch = training["batch_size"] * training["gradient_accumulation_steps"]
     seen = training["max_steps"] * batch if training["max_steps"] else training["epochs"] * examples
     return seen * per_example * frames_per_sample(wildcards.scale, wildcards.policy)
@@ -106,8 +114,13 @@ def size_factor(verb, wildcards):
     """How many times 512 x 512 pixels the images of a job's generator have, at least 1."""
     if verb in ("encode_images", "score_images", "import_images"):  # scorers resize what they read
         return 1
-    sampling = CONFIG.model(CONFIG.base_model(wildcards.policy, wildcards.scale), wildcards.scale)["sampling"]
+    sampling = sampling_of(wildcards)
     return max(1, sampling["height"] * sampling["width"] // 512**2)
+
+
+def sampling_of(wildcards):
+    """How the model behind a job's policy samples."""
+    return CONFIG.model(CONFIG.base_model(wildcards.policy, wildcards.scale), wildcards.scale)["sampling"]
 
 
 def needs_of(verb, wildcards):
@@ -119,6 +132,8 @@ def needs_of(verb, wildcards):
         return memory, minutes + (ceil(more * images_of_job(verb, wildcards) / 1000) if more else 0)
     memory, more_memory, minutes = GPU_JOBS[verb]
     thousands = images_of_job(verb, wildcards) / 1000
+    if more_memory and "max_sequence_length" in sampling_of(wildcards):
+        more_memory = MEMORY_OF_LONG_PROMPTS
     return round(memory + more_memory * thousands), max(LEAST_MINUTES, ceil(minutes * thousands))
 
 

@@ -25,6 +25,12 @@ def encoding_options(wildcards):
     )
 
 
+def options_of_given_images(wildcards):
+    """Images of a data role may be pairs; reference images of a prompt are equals, of which the first is taken."""
+    equals = wildcards.dataset in CONFIG.scale(wildcards.scale).references
+    return encoding_options(wildcards) + options({"first_only": equals})
+
+
 def examples_of_round(wildcards):
     """Images of the round: of a data role, or selected from the samples of the policy it starts from."""
     run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
@@ -139,7 +145,7 @@ rule encode_given_images:
     params:
         model=model_of_policy,
         source=identity_of_model,
-        options=encoding_options,
+        options=options_of_given_images,
         code=code_of("encode_latents"),
     shell:
         "python -m workflow_scripts.encode_latents --model {params.model} --images {input} {params.options:q} "

@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         type=Path,
         help="file of select_samples; without one, image 0 of each prompt is preferred to image 1",
     )
+    add("--first-only", action="store_true", help="without a selection: image 0 of each prompt, preferred to none")
     add(
         "--latents",
         choices=["encoded", "sampler"],
@@ -45,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = load_config()
     entry = config.pipeline(args.model)
     collection = Collection(args.images)
-    pairs = pairs_of(collection, args.selection)
+    pairs = pairs_of(collection, args.selection, args.first_only)
     pipeline = load_pipeline(entry, config.pipelines(), None, args.device, getattr(torch, args.dtype))
     examples = encode_examples(pipeline, collection, pairs, args.latents, args.batch_size, args.seed)
     made_of = fingerprint(
         model=identity(entry),
         images=[Part(path).fingerprint for path in args.images],
         selection=sha256(args.selection) if args.selection else None,
+        first_only=args.first_only,
         latents=args.latents,
         seed=args.seed,
         dtype=args.dtype,

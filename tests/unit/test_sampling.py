@@ -5,11 +5,13 @@ import pandas as pd
 import pytest
 import torch
 
-from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
+from workflow_scripts.lib.diffusion import encoding
+from workflow_scripts.lib.diffusion.encoding import encode_examples, encode_texts, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, decode, requests_for, sample, sample_part
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.shards import Part
+from workflow_scripts.lib.training.examples import Examples, conditioning
 
 SETTINGS = SamplingSettings(num_inference_steps=3, guidance_scale=1.0, height=32, width=32)
 PROMPTS = pd.DataFrame(
@@ -105,6 +107,30 @@ def test_images_without_captions_cannot_be_trained_on():
 
     with pytest.raises(UserError, match=r"1 of 2 images to train on have no caption; .*frog\.txt"):
         pairs_of(Uncaptioned(), None)
+
+
+def test_references_of_a_prompt_are_equals_of_which_the_first_is_trained_on():
+    class References:
+        def index(self):
+            return pd.DataFrame(
+                {"prompt_id": [0, 0, 1, 1], "k": [0, 1, 0, 1], "prompt": ["a frog"] * 2 + ["a cat"] * 2}
+            )
+
+    assert list(pairs_of(References(), None)) == ["prompt", "best_key", "worst_key"]
+    first = pairs_of(References(), None, first_only=True)
+    assert first.to_dict("list") == {"prompt": ["a frog", "a cat"], "best_key": ["000000-00", "000001-00"]}
+
+
+def test_texts_keep_the_arithmetic_of_their_encoders_and_condition_in_float32(monkeypatch):
+    def lengths(pipeline, prompts, guided):
+        return {"prompt_embeds": torch.tensor([[[len(prompt)]] for prompt in prompts], dtype=torch.bfloat16)}
+
+    monkeypatch.setattr(encoding, "encode_prompts", lengths)
+    found = encode_texts(None, ["", "one", "three", "seven  "], batch_size=3)
+    assert found["prompt_embeds"].dtype == torch.bfloat16
+    examples = Examples(torch.zeros(2, 1), None, torch.tensor([3, 1]), found)
+    text = conditioning(examples, torch.tensor([0, 1, 1]), torch.tensor([False, False, True]), torch.device("cpu"))
+    assert text["prompt_embeds"].dtype == torch.float32 and text["prompt_embeds"].flatten().tolist() == [7, 3, 0]
 
 
 def test_encoded_latents_decode_to_the_image_and_sampler_latents_are_the_samplers_own(tmp_path, pipeline):

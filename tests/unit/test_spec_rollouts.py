@@ -44,6 +44,22 @@ def test_runs_are_rewarded_as_the_paper_says(config):
     assert config.discriminator("dino_discriminator_replay", "paper")["replay"] == 1
 
 
+def test_what_compares_with_references_watches_runs_that_have_some(config):
+    """Fig. 17c: the method beside the baseline that the similarity rewards."""
+    watched = {
+        (scale, name): config.run(name, scale)["references"]
+        for scale in ("tiny", "paper")
+        for name in config.runs(scale)
+        if "dino_similarity" in (config.run(name, scale).get("watch") or ())
+    }
+    assert ("paper", "advgrpo_dino") in watched and None not in watched.values()
+    (panel,) = (one for one in config.figures["advgrpo_fig17"].panels if one.title == "DINO similarity")
+    assert [line.column for line in panel.lines] == ["reward/dino_similarity", "truth/dino_similarity"]
+    for line in panel.lines:
+        kind, role = line.column.split("/")
+        assert role in config.run(line.row.policy, "paper")["rewards" if kind == "reward" else "watch"]
+
+
 def test_references_belong_to_prompts_and_count_as_images(config):
     paper = config.scale("paper")
     assert paper.references["pickscore_references"] == References("pickscore_train", 8, data="qwen_image_pickscore")

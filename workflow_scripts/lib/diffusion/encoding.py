@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 
-def pairs_of(collection: Collection, selection: Path | None) -> pd.DataFrame:
+def pairs_of(collection: Collection, selection: Path | None, first_only: bool = False) -> pd.DataFrame:
     """What to train on: columns prompt, best_key and, where there are pairs, worst_key.
 
-    Without a selection that is image 0 of each prompt, against image 1 if the collection has pairs. UserError for an
-    image without a caption.
+    Without a selection that is image 0 of each prompt, against image 1 if there is one, unless `first_only`: reference
+    images of a prompt are equals. UserError for an image without a caption.
     """
     import pandas as pd
 
@@ -38,7 +38,7 @@ def pairs_of(collection: Collection, selection: Path | None) -> pd.DataFrame:
             f"{missing} of {len(first)} images to train on have no caption; write each into a text file of the image's "
             "name (frog.txt beside frog.png), or choose a data set that has captions"
         )
-    sides = ("best", "worst") if index["k"].max() > 0 else ("best",)
+    sides = ("best", "worst") if index["k"].max() > 0 and not first_only else ("best",)
     keys = {f"{side}_key": [key_of(i, k) for i in first["prompt_id"]] for k, side in enumerate(sides)}
     return pd.DataFrame({"prompt": list(first["prompt"]), **keys})
 
@@ -77,12 +77,16 @@ def time_ids(pipeline: DiffusionPipeline, latent_size: tuple[int, int], count: i
 
 
 def encode_texts(pipeline: DiffusionPipeline, prompts: list[str], batch_size: int = 64) -> dict[str, Tensor]:
-    """Embeddings of prompts, as `Examples.embeddings`."""
-    batches = []
-    with torch.inference_mode():
+    """Embeddings of prompts, as `Examples.embeddings`, in the arithmetic of the text encoders."""
+    found: dict[str, Tensor] = {}
+    with torch.no_grad():
         for start in progress(range(0, len(prompts), batch_size), -(-len(prompts) // batch_size), "prompts"):
-            batches.append(encode_prompts(pipeline, prompts[start : start + batch_size], guided=False))
-    return {name: torch.cat([batch[name].float().cpu() for batch in batches]) for name in batches[0]}
+            batch = encode_prompts(pipeline, prompts[start : start + batch_size], guided=False)
+            for name, value in batch.items():
+                if name not in found:  # as large as all prompts: those of SD3 are not to be in memory twice
+                    found[name] = torch.empty(len(prompts), *value.shape[1:], dtype=value.dtype)
+                found[name][start : start + len(value)] = value
+    return found
 
 
 def _encode_images(

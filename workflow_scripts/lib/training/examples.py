@@ -18,7 +18,7 @@ class Examples:
 
     `best`, `worst` (N, C, h, w), scaled as the denoiser sees them; `prompt_index` (N,) points into the embeddings, each
     tensor of which holds the empty prompt in row 0: `prompt_embeds` (P + 1, L, D) and, for SDXL, `pooled_prompt_embeds`
-    (P + 1, D) and `time_ids` (P + 1, 6), the same for every prompt.
+    (P + 1, D) and `time_ids` (P + 1, 6), the same for every prompt. They keep the arithmetic of the text encoders.
     """
 
     best: Tensor
@@ -56,6 +56,6 @@ class Examples:
 
 
 def conditioning(examples: Examples, index: Tensor, dropped: Tensor, device: torch.device) -> dict[str, Tensor]:
-    """Text embeddings of the examples `index` (B,), the empty prompt where `dropped` (B,) is true."""
+    """Text embeddings of the examples `index` (B,), float32, the empty prompt where `dropped` (B,) is true."""
     rows = examples.prompt_index[index].masked_fill(dropped, 0)
-    return {name: tensor[rows].to(device) for name, tensor in examples.embeddings.items()}
+    return {name: tensor[rows].to(device).float() for name, tensor in examples.embeddings.items()}
