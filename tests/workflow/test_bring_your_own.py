@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 
 import numpy as np
 import pandas as pd
-import yaml
 from PIL import Image
 
-from tests.workflow.study import IMAGES, REPOSITORY, TINY, Study, assumed
-
-SNIPPET = re.compile(r"In `(config/[\w/]+\.yaml)`:\n\n((?:(?: {4}.*)?\n)+)")
-
-
-def follow(study: Study, text: str) -> None:
-    """Put every snippet of a text where it says that it belongs."""
-    for file, snippet in SNIPPET.findall(text):
-        path, new = study.root / file, yaml.safe_load(snippet)
-        if path.exists():
-            study.edit(file, lambda old, new=new: merge(old, new))
-        else:
-            path.write_text(yaml.safe_dump(new, sort_keys=False))
-
-
-def merge(old: dict, new: dict) -> None:
-    for key, value in new.items():
-        if isinstance(value, dict) and isinstance(old.get(key), dict):
-            merge(old[key], value)
-        else:
-            old[key] = value
+from tests.documents import follow, snippets_of
+from tests.workflow.study import IMAGES, REPOSITORY, TINY, assumed
 
 
 def test_the_worked_example_runs_as_it_is_written(study):
     text = (REPOSITORY / "docs/extending.md").read_text()
     example = text[text.index("## A worked example") : text.index("## Other target images")]
-    follow(study, example)
+    for file, snippet in snippets_of(example):
+        follow(study.root, file, snippet)
     study.edit(TINY, lambda scale: scale["images"].update(my_images=assumed(IMAGES)))
     shutil.copytree(REPOSITORY / "resources/zoo/sd15", study.root / "resources/downloads/my_model")
     folder = study.root / "resources/user_images"
