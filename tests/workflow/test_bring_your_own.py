@@ -1,4 +1,4 @@
-"""The worked example of docs/extending.md, followed to the letter in a reduced study."""
+"""docs/extending.md: its worked example, followed to the letter in a reduced study, and its plans."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from tests.documents import follow, snippets_of
-from tests.workflow.study import IMAGES, REPOSITORY, TINY, assumed
+from tests.documents import blocks_of, follow, snippets_of
+from tests.workflow.study import IMAGES, REPOSITORY, TINY, assumed, make_study
+
+PAGE = REPOSITORY / "docs/extending.md"
 
 
 def test_the_worked_example_runs_as_it_is_written(study):
-    text = (REPOSITORY / "docs/extending.md").read_text()
+    text = PAGE.read_text()
     example = text[text.index("## A worked example") : text.index("## Other target images")]
     for file, snippet in snippets_of(example):
         follow(study.root, file, snippet)
@@ -33,3 +35,15 @@ def test_the_worked_example_runs_as_it_is_written(study):
     assert table["ours"].notna().all()
     before, after = (table[table["row"] == row].set_index("column")["ours"] for row in ("before", "DPO"))
     assert not before.equals(after)
+
+
+def test_every_plan_of_the_page_can_be_made_after_its_snippets(tmp_path):
+    study = make_study(tmp_path / "study", resources=False, reduced=False)
+    for file, snippet in snippets_of(PAGE.read_text()):
+        follow(study.root, file, snippet)
+    lines = "".join(blocks_of(PAGE.read_text())).splitlines()
+    for command, grpo_runs in (("snakemake -n ", 2), ("snakemake --profile profiles/gpu -n ", 0)):
+        targets = [line.removeprefix(command) for line in lines if line.startswith(command)]
+        jobs = study.dry_run(*command.split()[1:-1], *targets)
+        assert len(targets) > 3 and jobs["train_dpo"] > 1 and jobs["compute_metrics"] >= 3
+        assert jobs.get("train_grpo", 0) == grpo_runs
