@@ -209,7 +209,9 @@ def direction_summaries(paper=""):
             f"directions need {FEWEST_REPLICATES} replicates, scale '{CONFIG.settings['scale']}' has {replicates}: "
             "state `replicates: [0, 1, 2]` in config/config.yaml"
         )
-    claiming = [name for name in TABLES if "_q_" not in name and any(row.better_than for row in CONFIG.tables[name].rows)]
+    claiming = [
+        name for name in TABLES if "_q_" not in name and any(row.better_than for row in CONFIG.tables[name].rows)
+    ]
     names = [name for name in claiming if name.startswith(paper)]
     return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]
 
