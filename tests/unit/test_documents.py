@@ -179,7 +179,7 @@ def run_code(section: str, beginning: str) -> dict:
 
 
 def test_a_trained_policy_is_used_as_the_page_says(results):
-    names = run_code("## Use it in your own code", "from diffusers")
+    names = run_code("## Use it in your own code", "import torch")
     image, pipeline = names["image"], names["pipeline"]
     assert Image.open("frog.png").size == image.size == (32, 32)
     base = type(pipeline).from_pretrained("resources/zoo/sd15", safety_checker=None).unet
