@@ -100,12 +100,12 @@ def test_losses_of_preferences_are_those_of_the_scores(entries, clip_folder, los
 
 
 def tokens_by_hand(one: FoundationDiscriminator, images: torch.Tensor) -> torch.Tensor:
-    """Unit tokens (B, 1 + N, d) in float64."""
+    """Tokens (B, 1 + N, d) of length √d, in float64."""
     from workflow_scripts.lib.rewards.pixels import to_uint8
 
     cls, patches = one.model.tokens(to_uint8(images))
     tokens = torch.cat([cls[:, None], patches], dim=1).double()
-    return tokens / tokens.norm(dim=2, keepdim=True)
+    return tokens / tokens.square().mean(dim=2, keepdim=True).sqrt()
 
 
 def hinge_by_hand(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:

@@ -39,8 +39,8 @@ def test_runs_are_rewarded_as_the_paper_says(config):
 
     assert rewards("flow_grpo_pickscore") == ({"pickscore": 1}, None, None)
     assert rewards("advgrpo_pickscore") == ({}, "pickscore_discriminator", "pickscore_references")
-    assert rewards("advgrpo_ocr") == ({"ocr": 0.5, "image_similarity": 0.5}, None, "ocr_references")
-    assert rewards("flow_grpo_multi_reward")[0] == {"pickscore": 0.5, "ocr": 0.5}
+    assert rewards("advgrpo_ocr") == ({"ocr": 0.5, "dino_similarity": 0.5}, None, "ocr_references")
+    assert rewards("flow_grpo_multi_reward")[0] == {"pickscore": 0.037, "ocr": 0.963}
     assert config.discriminator("dino_discriminator_replay", "paper")["replay"] == 1
 
 
@@ -88,7 +88,7 @@ def test_discriminators_of_a_scale_are_in_its_ledger(config):
     rows = {(row.scope, row.key): row for row in config.ledger("tiny")}
     steps = rows["discriminator dino_discriminator", "steps_per_generator_epoch"]
     assert steps.kind == "scale" and steps.replaces.startswith("9 (assumed: code")
-    assert ("run advgrpo_ocr", "rewards.image_similarity") in rows
+    assert ("run advgrpo_ocr", "rewards.dino_similarity") in rows
     assert ("scale tiny", "references.pickscore_references.per_prompt") in rows
 
 
@@ -120,11 +120,11 @@ MISTAKES = {
     ),
     "unknown reward": (
         ADVGRPO,
-        "      image_similarity: {",
-        "      image_similarty: {",
-        "image_similarty",
-        "run 'advgrpo_ocr' is rewarded by 'image_similarty'",
-        "Did you mean 'image_similarity'?",
+        "      dino_similarity: {value: 0.5",
+        "      dino_similarty: {value: 0.5",
+        "dino_similarty",
+        "run 'advgrpo_ocr' is rewarded by 'dino_similarty'",
+        "Did you mean 'dino_similarity'?",
     ),
     "unknown watcher": (
         ADVGRPO,
@@ -143,8 +143,8 @@ MISTAKES = {
     ),
     "weights": (
         ADVGRPO,
-        "image_similarity: {value: 0.5",
-        "image_similarity: {value: 0.6",
+        "dino_similarity: {value: 0.5",
+        "dino_similarity: {value: 0.6",
         "",
         "run 'advgrpo_ocr' has rewards whose weights add up to 1.1, not to 1",
     ),

@@ -193,7 +193,9 @@ class FoundationDiscriminator(Discriminator):
         cls, patches = self.model.tokens(images)
         reads_patches = self.options.patch_weight or self.options.patch_loss_weight
         tokens = torch.cat([cls[:, None], patches], dim=1) if reads_patches else cls[:, None]
-        return self.head(normalize(tokens, dim=2) if self.options.normalise else tokens).squeeze(2)
+        if self.options.normalise:
+            tokens = normalize(tokens, dim=2) * tokens.shape[2] ** 0.5
+        return self.head(tokens).squeeze(2)
 
     def reward(self, outputs: Tensor) -> Tensor:
         """cls_weight · the global token's logit + patch_weight · the patches' mean logit, over reward_divisor."""

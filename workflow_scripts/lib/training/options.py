@@ -23,7 +23,7 @@ HELP = {
     "lora_alpha": "an adapter counts lora_alpha / lora_rank times (default: once)",
     "lora_targets": "attn: SD3's joint attention; attn_and_attn2: also its second one (default: each to_q, to_k, to_v)",
     "mixed_precision": "no or bf16",
-    "ema_decay": "average the weights over steps with this decay",
+    "ema_decay": "average the weights over steps with this decay, less at first",
     "ema_every": "optimiser steps from one update of the average to the next",
     "group_size": "images of one prompt, whose rewards are compared",
     "sampling_steps": "denoising steps of a rollout",

@@ -39,12 +39,17 @@ class Updates:
         self.step += 1
         if self.step % self.settings.ema_every == 0:
             for name, value in self.average.items():
-                value.lerp_(self.parameters[name].detach(), 1 - self.settings.ema_decay)
+                value.lerp_(self.parameters[name].detach(), 1 - self._decay_of_average())
         return {"grad_norm": norm}
 
     def learning_rate(self) -> float:
         """That of the next step."""
         return self.schedule.get_last_lr()[0]
+
+    def _decay_of_average(self) -> float:
+        """Of its n-th update: (1 + n) / (10 + n) up to `ema_decay`, so that short trainings forget where they began."""
+        n = self.step // self.settings.ema_every
+        return min(self.settings.ema_decay, (1 + n) / (10 + n))
 
     def take_average(self) -> None:
         """Replace the weights by their moving average, if there is one."""
