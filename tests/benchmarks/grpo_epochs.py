@@ -63,8 +63,8 @@ class Difference(NamedTuple):
 
 
 LIMITS = {"no": Difference(0.01, 1e-5, 0.01, 5e-3), "bf16": Difference(2.0, 1e-3, 0.3, 0.5)}
-"""By the arithmetic of the training. In bfloat16 a last bit that differs grows to the rounding of that format: gradients
-agree to about 1 %, and as Adam divides by their size, updates to about 30 % (measured at the small size)."""
+"""By the arithmetic of the training. In bfloat16 a last bit that differs grows to the rounding of that format:
+gradients agree to about 1 %, and as Adam divides by their size, updates to about 30 % (measured at the small size)."""
 
 
 class WitnessingJudges(Judges):
