@@ -209,7 +209,9 @@ def direction_summaries(paper=""):
             f"directions need {FEWEST_REPLICATES} replicates, scale '{CONFIG.settings['scale']}' has {replicates}: "
             "state `replicates: [0, 1, 2]` in config/config.yaml"
         )
-    claiming = [name for name in TABLES if "_q_" not in name and any(row.better_than for row in CONFIG.tables[name].rows)]
+    claiming = [
+        name for name in TABLES if "_q_" not in name and any(row.better_than for row in CONFIG.tables[name].rows)
+    ]
     names = [name for name in claiming if name.startswith(paper)]
     return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]
 
@@ -225,6 +227,15 @@ def options(values):
             continue
         words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(v) for v in _listed(value)])
     return words
+
+
+def given(*names):
+    """Optional inputs of a job as options, `--start FILE`.
+
+    Snakemake does not record params that depend on the input. So settings, whose change is to make a file again, stand in
+    params of their own.
+    """
+    return lambda wildcards, input: options({name: input.get(name) or None for name in names})
 
 
 def _listed(value):

@@ -6,8 +6,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -16,11 +18,11 @@ from workflow_scripts.lib.rewards.discriminator_options import DiscriminatorOpti
 from workflow_scripts.lib.rewards.discriminators import FoundationDiscriminator
 from workflow_scripts.lib.rewards.encoders import DTYPES
 from workflow_scripts.lib.rewards.foundation import TimmTokens
-from workflow_scripts.lib.rewards.online import WeightedSum
 from workflow_scripts.lib.training.denoiser import Denoiser
 from workflow_scripts.lib.training.grpo_training import GRPOTraining
 from workflow_scripts.lib.training.judges import REWARD, Judges
 from workflow_scripts.lib.training.online_training import _place
+from workflow_scripts.lib.training.references import References
 from workflow_scripts.lib.training.rollouts import Sampler
 
 from .sd3_sizes import Size, discriminator_recipe, random_pipeline, save_random_dinov2
@@ -30,7 +32,7 @@ SEED = 0
 
 
 class Epoch(NamedTuple):
-    """What an epoch made of N images: all on the CPU; `moved` is the change of all adapters in one row."""
+    """N images (N, 3, H, W) of an epoch and more, all on the CPU; `moved` is the change of all adapters in one row."""
 
     images: Tensor
     log_probs: Tensor
@@ -98,8 +100,8 @@ class Epochs:
             self.pipeline, denoiser, prompts, self.grpo, (self.pixels, self.pixels), self.accelerator, SEED
         )
         self.discriminator = _discriminator(size, device)
-        rewards = WeightedSum({"discriminator": self.discriminator}, {"discriminator": 1.0})
-        self.judges = WitnessingJudges(rewards, None, None, [], self.accelerator)
+        unread = References(SimpleNamespace(index=pd.DataFrame), [])  # they are for a discriminator that learns
+        self.judges = WitnessingJudges(None, self.discriminator, unread, [], self.accelerator)
         self.start = {name: weight.detach().clone() for name, weight in denoiser.trained().items()}
         self.peak_bytes: dict[str, int] = {}
         self.history: dict[str, Any] = {}
@@ -113,7 +115,7 @@ class Epochs:
             )
             (self.history,) = training.run()
             micros = self.judges.rollout.micro_batches
-            images = torch.cat([micro.images for micro in micros])
+            images = torch.cat([micro.images for micro in micros]).permute(0, 3, 1, 2)
             log_probs = torch.cat([micro.trajectory.log_probs for micro in micros])
             return Epoch(images, log_probs.cpu(), self.judges.scores[REWARD], self._moved())
 

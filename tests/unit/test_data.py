@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -74,6 +75,12 @@ def test_validation_takes_the_other_end_of_the_file_of_eval(source, tmp_path):
 def test_a_larger_prompt_set_begins_with_the_smaller(source, tmp_path):
     small, large = (draw_prompts(source, "train", n, 0, tmp_path)["prompt"] for n in (5, 20))
     assert list(large[:5]) == list(small)
+
+
+def test_prompts_of_a_file_that_differ_in_white_space_alone_are_different(source, tmp_path):
+    Path(source["paths"]["train"]).write_text(" a frog\na  frog \na frog\t\n\na\tfrog\n", encoding="utf-8")
+    drawn = draw_prompts({**source, "ordered": True}, "train", 3, 0, tmp_path)["prompt"]
+    assert list(drawn) == ["a frog", "a  frog", "a\tfrog"]
 
 
 def test_too_few_prompts_and_a_missing_file_are_refused(source, tmp_path):

@@ -31,11 +31,7 @@ FOUNDATION = RECIPE | {
 }
 
 
-def as_tensor(images: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-
-
-REAL, FAKE = as_tensor(pictures(3, seed=1)), as_tensor(pictures(3, seed=2))
+REAL, FAKE = torch.from_numpy(pictures(3, seed=1)), torch.from_numpy(pictures(3, seed=2))
 
 
 @pytest.fixture
@@ -101,9 +97,7 @@ def test_losses_of_preferences_are_those_of_the_scores(entries, clip_folder, los
 
 def tokens_by_hand(one: FoundationDiscriminator, images: torch.Tensor) -> torch.Tensor:
     """Tokens (B, 1 + N, d) of length √d, in float64."""
-    from workflow_scripts.lib.rewards.pixels import to_uint8
-
-    cls, patches = one.model.tokens(to_uint8(images))
+    cls, patches = one.model.tokens(images)
     tokens = torch.cat([cls[:, None], patches], dim=1).double()
     return tokens / tokens.square().mean(dim=2, keepdim=True).sqrt()
 
@@ -201,14 +195,8 @@ def test_images_without_a_partner_are_refused(entries):
 
 def test_what_is_not_finite_is_refused(entries):
     one = made(entries, FOUNDATION)
-    broken = FAKE.clone()
-    broken[1] = float("nan")
-    with pytest.raises(UserError, match="image of prompt 'two apples on red' is NaN"):
-        one.update(REAL, broken, PROMPTS)
     with torch.no_grad():
         one.head[0].weight[0, 0] = float("nan")
-    with pytest.raises(UserError, match="reward 'discriminator' is nan for the prompt 'a frog'"):
-        one(FAKE, PROMPTS)
     with pytest.raises(UserError, match="gradient of the discriminator is nan after 0 updates .*smaller learning_rate"):
         one.update(REAL, FAKE, PROMPTS)
 
@@ -237,13 +225,13 @@ def test_options_are_the_recipe_without_the_trainers_keys():
 def test_tiny_models_of_the_registry_learn_that_references_are_crisp():
     from workflow_scripts.lib.world.prompts import draw_scenes
     from workflow_scripts.lib.world.quality import Quality, degrade
-    from workflow_scripts.lib.world.render import render
+    from workflow_scripts.lib.world.render import render, to_uint8
 
     rng = np.random.default_rng(0)
     scenes = draw_scenes("train", 48, 0)
     crisp = [render(scene) for scene in scenes]
     spoilt = [degrade(image, Quality(0.9, 0.3, 0.02), rng) for image in crisp]
-    real, fake = (torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() for images in (crisp, spoilt))
+    real, fake = (torch.from_numpy(to_uint8(np.stack(images))) for images in (crisp, spoilt))
     prompts = [scene.caption() for scene in scenes]
     for recipe, model in ((FOUNDATION | {"head_width": 64}, "tiny_clip_tokens"), (PREFERENCE, "tiny_pickscore")):
         one = load_discriminator(recipe, load_config("config").model_entry(model))

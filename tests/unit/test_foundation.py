@@ -143,8 +143,8 @@ def test_similarity_online_equals_that_of_files_and_takes_the_mean_over_referenc
     images, prompts = pictures(3, seed=1), ["a", "b", "a"]
     one_each = scorer.compare(images, prompts, {"a": theirs[:1], "b": theirs[1:]})
     torch.testing.assert_close(one_each, scorer.encode(images, prompts)["dino_similarity"])
-    both = scorer.compare(images, ["a"] * 3, {"a": theirs})
-    apart = [scorer.compare(images, ["a"] * 3, {"a": theirs[[i]]}) for i in (0, 1)]
+    both = scorer.compare(images, ["of both"] * 3, {"of both": theirs})
+    apart = [scorer.compare(images, [prompt] * 3, {}) for prompt in ("a", "b")]  # encoded before
     torch.testing.assert_close(both, (apart[0] + apart[1]) / 2)
 
 

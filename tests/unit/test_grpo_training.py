@@ -12,6 +12,7 @@ from torch import nn
 
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.files import read_json
+from workflow_scripts.lib.rewards.online import OnlineScorer, WeightedSum
 from workflow_scripts.lib.training import grpo_training
 from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
 from workflow_scripts.lib.training.judges import Judges, Replay
@@ -51,19 +52,33 @@ TRAINING = TrainingSettings(
 
 
 class Brightness:
-    """A reward: the mean of all pixels; `spoil` makes the reward of an image something else."""
+    """A scorer: the mean of all pixels and what is missing to white; `spoil` makes it something else."""
 
     def __init__(self, spoil=lambda values: values):
-        self.spoil, self.seen = spoil, []
+        self.spoil, self.calls = spoil, 0
 
-    def components(self, images, prompts, references):
-        assert images.dtype == torch.float32 and images.min() >= 0 and images.max() <= 1
-        assert references is None or len(references) == len(prompts)
-        self.seen += prompts
-        return {"brightness": self.spoil(images.mean((1, 2, 3))), "nothing": torch.zeros(len(images))}
+    def encode(self, images, prompts):
+        assert images.dtype == torch.uint8 and images.shape[1:] == (32, 32, 3) and len(images) == len(prompts)
+        self.calls += 1
+        brightness = images.float().mean((1, 2, 3)) / 255
+        return {"brightness": self.spoil(brightness), "darkness": 1 - brightness}
 
-    def combine(self, components):
-        return 1.0 * components["brightness"] + 0.5 * components["nothing"]
+
+class Nothing:
+    """A scorer that finds nothing."""
+
+    def encode(self, images, prompts):
+        return {"nothing": torch.zeros(len(images))}
+
+
+def rewarded_by(scorer):
+    """The weighted sum of a scorer and of nothing."""
+    scorers = {"brightness": scorer, "nothing": OnlineScorer("nothing", Nothing())}
+    return WeightedSum(scorers, {"brightness": 1.0, "nothing": 0.5})
+
+
+def brightness(spoil=lambda values: values):
+    return OnlineScorer("brightness", Brightness(spoil))
 
 
 class Judge:
@@ -74,14 +89,18 @@ class Judge:
         nn.init.normal_(self.layer.weight, generator=torch.Generator().manual_seed(0))
         self.optimizer = torch.optim.Adam(self.layer.parameters(), lr=0.05)
 
-    def __call__(self, images, prompts, references=None):
+    def outputs(self, images):
+        assert images.dtype == torch.uint8 and images.shape[1:] == (32, 32, 3)
+        return self.layer(images.float().mean((1, 2)) / 255)[:, 0]
+
+    def __call__(self, images, prompts):
         with torch.no_grad():
-            return self.layer(images.mean((2, 3)))[:, 0]
+            return self.outputs(images)
 
     def update(self, references, generated, prompts):
         assert references.shape == generated.shape and len(prompts) == len(generated)
         self.updates.append((references, generated, prompts))
-        scores = [self.layer(images.mean((2, 3))) for images in (references, generated)]
+        scores = [self.outputs(images) for images in (references, generated)]
         loss = (1 - scores[0]).relu().mean() + (1 + scores[1]).relu().mean()
         self.optimizer.zero_grad()
         loss.backward()
@@ -100,6 +119,7 @@ class Pictures:
     """A collection of two plain pictures of each prompt."""
 
     def __init__(self, prompts, levels=(250, 240)):
+        self.reads = 0
         rows = [(i, k, prompt, f"{i:06d}-{k:02d}") for i, prompt in enumerate(prompts) for k in (0, 1)]
         self.rows, self.levels = pd.DataFrame(rows, columns=["prompt_id", "k", "prompt", "key"]), levels
 
@@ -110,6 +130,7 @@ class Pictures:
         import numpy as np
 
         keys = set(keys)
+        self.reads += 1
         for row in self.rows.itertuples():
             if row.key in keys:
                 yield row, np.full((32, 32, 3), self.levels[row.k], np.uint8)
@@ -118,8 +139,9 @@ class Pictures:
 def train(folder, entry, settings=SETTINGS, training=TRAINING, schedule=None, prompts=PROMPTS, **judging):
     folder.mkdir(exist_ok=True)
     out = folder / "policy" / "policy.json"
-    references = References(judging.pop("pictures", Pictures(prompts)), prompts) if schedule else None
-    rewards = judging.pop("rewards", None if schedule else Brightness())
+    pictures = judging.pop("pictures", Pictures(prompts) if schedule else None)
+    references = References(pictures, prompts) if pictures else None
+    rewards = judging.pop("rewards", None if schedule else rewarded_by(brightness()))
     judge, watchers = judging.pop("discriminator", Judge() if schedule else None), judging.pop("watchers", [])
     train_online(
         entry,
@@ -213,7 +235,7 @@ def test_the_discriminator_learns_before_each_generator_epoch_from_rollouts_of_i
     assert history["discriminator/loss"].notna().tolist() == [kind == "discriminator" for kind in kinds]
     references, generated, prompts = judge.updates[0]
     assert not torch.equal(generated, judge.updates[1][1])
-    assert sorted(references.mean((1, 2, 3)).tolist()) == pytest.approx([240 / 255] * 4 + [250 / 255] * 4)
+    assert sorted(references.float().mean((1, 2, 3)).tolist()) == [240] * 4 + [250] * 4
     assert len(set(prompts)) == 2 and prompts == sorted(prompts, key=prompts.index)
 
 
@@ -246,18 +268,47 @@ def test_a_discriminator_that_never_learns_is_given_up(tmp_path, sd3_entry, monk
 
 
 def test_rewards_and_a_discriminator_add_up_and_watchers_change_nothing(tmp_path, sd3_entry):
-    class Watcher:
-        def encode(self, images, prompts):
-            assert images.dtype == torch.uint8 and images.shape[1:] == (32, 32, 3)
-            return {"darkness": 255 - images.float().mean((1, 2, 3))}
-
-    settings = replace(SETTINGS, generator_epochs=1)
-    watched = train(tmp_path / "a", sd3_entry, settings, schedule=REPLAY, rewards=Brightness(), watchers=[Watcher()])
-    plain = train(tmp_path / "b", sd3_entry, settings, schedule=REPLAY, rewards=Brightness())
+    settings, replayed = replace(SETTINGS, generator_epochs=1), {"schedule": REPLAY}
+    rewards, watchers = rewarded_by(brightness()), [brightness()]
+    watched = train(tmp_path / "a", sd3_entry, settings, **replayed, rewards=rewards, watchers=watchers)
+    plain = train(tmp_path / "b", sd3_entry, settings, **replayed, rewards=rewarded_by(brightness()))
     row = watched[1].iloc[0]
-    assert row["reward/total"] == pytest.approx(row["reward/brightness"] + row["reward/discriminator"], rel=1e-5)
-    assert row["truth/darkness"] == pytest.approx(255 * (1 - row["reward/brightness"]), rel=1e-4)
+    assert row["reward/total"] == pytest.approx(row["reward/brightness"] + row["reward/discriminator"], abs=1e-6)
+    assert row["truth/darkness"] == pytest.approx(1 - row["reward/brightness"], rel=1e-4)
     assert all(torch.equal(watched[0][name], plain[0][name]) for name in plain[0])
+
+
+def test_what_rewards_and_watches_scores_once(tmp_path, sd3_entry):
+    scorer = brightness()
+    settings = replace(SETTINGS, generator_epochs=1)
+    _, history, _ = train(tmp_path, sd3_entry, settings, rewards=rewarded_by(scorer), watchers=[scorer])
+    assert history["truth/brightness"].equals(history["reward/brightness"])
+    assert scorer.scorer.calls == 4, "once for each micro-batch"
+
+
+class Likeness:
+    """A similarity: how near the brightness is to that of the references of the prompt."""
+
+    metric = "likeness"
+
+    def compare(self, images, prompts, references):
+        assert all(references[prompt].shape == (2, 32, 32, 3) for prompt in prompts)
+        theirs = torch.stack([references[prompt].float().mean() for prompt in prompts])
+        return 1 - (images.float().mean((1, 2, 3)) - theirs).abs() / 255
+
+
+def test_a_similarity_may_watch_and_references_are_read_only_for_those_who_compare(tmp_path, sd3_entry):
+    settings, unread = replace(SETTINGS, generator_epochs=1), Pictures(PROMPTS)
+    rewards = rewarded_by(brightness())
+    plain = train(tmp_path / "a", sd3_entry, settings, rewards=rewards, watchers=[brightness()], pictures=unread)
+    assert unread.reads == 0
+    watchers = [OnlineScorer("like", Likeness())]
+    watched = train(tmp_path / "b", sd3_entry, settings, rewards=rewards, watchers=watchers, pictures=Pictures(PROMPTS))
+    row = watched[1].iloc[0]
+    assert row["truth/likeness"] == pytest.approx(1 - (245 / 255 - row["reward/brightness"]), abs=1e-4)
+    assert all(torch.equal(watched[0][name], plain[0][name]) for name in plain[0])
+    with pytest.raises(UserError, match="'like' compares with reference images, but the run has none; name their role"):
+        train(tmp_path / "c", sd3_entry, settings, rewards=rewards, watchers=watchers)
 
 
 def test_micro_batches_change_no_result_but_for_rounding(tmp_path, sd3_entry):
@@ -285,19 +336,23 @@ def test_a_reward_that_is_no_number_stops_before_anything_is_written(tmp_path, s
         return values
 
     with pytest.raises(UserError, match=f"reward 'brightness' is {value} for the prompt '.* on "):
-        train(tmp_path, sd3_entry, rewards=Brightness(spoil))
+        train(tmp_path, sd3_entry, rewards=rewarded_by(brightness(spoil)))
     assert not (tmp_path / "policy" / "policy.json").exists()
 
 
 def test_a_rollout_that_disagrees_with_the_update_is_refused(tmp_path, sd3_entry, monkeypatch):
-    original = grpo_training.grpo_losses
+    """By more than the range in which an update is not clipped, 0.01."""
+    original, by = grpo_training.grpo_losses, 0.009
 
     def shifted(velocity, reference, step, *args):
-        return original(velocity, reference, step._replace(log_prob=step.log_prob + 0.01), *args)
+        return original(velocity, reference, step._replace(log_prob=step.log_prob + by), *args)
 
     monkeypatch.setattr(grpo_training, "grpo_losses", shifted)
-    with pytest.raises(UserError, match="ratio is 0.99.* must be 1"):
-        train(tmp_path, sd3_entry)
+    _, history, _ = train(tmp_path / "near", sd3_entry, replace(SETTINGS, generator_epochs=1))
+    assert history["ratio_first"][0] == pytest.approx(0.991, abs=1e-4)
+    by = 0.011
+    with pytest.raises(UserError, match="ratio is 0.98.* must be 1"):
+        train(tmp_path / "far", sd3_entry)
 
 
 def test_prompts_without_references_and_too_few_prompts_are_refused(tmp_path, sd3_entry):
@@ -334,7 +389,7 @@ def train_as_one_of_two(rank, folder, entry, port):
     settings = replace(SETTINGS, generator_epochs=1, micro_batch_size=2)
     out = folder / "policy" / "policy.json"
     judges = lambda accelerator: Judges(  # noqa: E731
-        Brightness(), Judge(), References(Pictures(PROMPTS), PROMPTS), [], accelerator
+        rewarded_by(brightness()), Judge(), References(Pictures(PROMPTS), PROMPTS), [], accelerator
     )
     train_online(entry, {}, None, PROMPTS, judges, settings, TRAINING, RATIO, (32, 32), 0, out, "code", {})
     torch.distributed.destroy_process_group()
@@ -347,7 +402,8 @@ def test_two_processes_train_what_one_does(tmp_path, sd3_entry):
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(train_as_one_of_two, (tmp_path / "two", sd3_entry, port), nprocs=2)
     settings = replace(SETTINGS, generator_epochs=1)
-    weights, history, _ = train(tmp_path / "one", sd3_entry, settings, schedule=RATIO, rewards=Brightness())
+    rewards = rewarded_by(brightness())
+    weights, history, _ = train(tmp_path / "one", sd3_entry, settings, schedule=RATIO, rewards=rewards)
     policy = tmp_path / "two" / "policy"
     both = load_file(policy / "transformer" / "diffusion_pytorch_model.safetensors")
     assert all(torch.allclose(weights[name], both[name], atol=1e-5) for name in weights)

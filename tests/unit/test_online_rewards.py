@@ -6,7 +6,7 @@ import torch
 from tiny_encoders import PROMPTS, pictures
 
 from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.rewards.online import ScorerReward, WeightedSum, load_rewards
+from workflow_scripts.lib.rewards.online import OnlineScorer, WeightedSum, load_online, load_rewards
 from workflow_scripts.lib.rewards.pixels import to_uint8
 from workflow_scripts.lib.rewards.scorers import load_scorer
 from workflow_scripts.lib.world.prompts import draw_scenes
@@ -22,13 +22,10 @@ def as_tensor(images: np.ndarray) -> torch.Tensor:
 
 
 class Gives:
-    """A reward that gives the same numbers whatever the images."""
+    """A scorer that gives the same numbers whatever the images."""
 
     def __init__(self, *values: float) -> None:
         self.values = torch.tensor(values)
-
-    def __call__(self, images, prompts, references=None):
-        return self.values
 
     def encode(self, images, prompts=None):
         return {"first": self.values, "second": self.values + 1}
@@ -45,8 +42,7 @@ def test_levels_are_those_of_a_saved_picture():
 def test_online_reward_equals_the_score_of_files(clip_folder, name):
     entry = {"class": name, "source": {"path": str(clip_folder)}}
     images = pictures(3)
-    noise = 0.4 / 255 * (2 * torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0)) - 1)
-    online = load_rewards({"one": entry}, {"one": 1.0})(as_tensor(images) + noise, PROMPTS)
+    online = load_online("one", entry).reward(torch.from_numpy(images), PROMPTS)
     offline = next(iter(load_scorer(entry).encode(images, PROMPTS).values()))
     torch.testing.assert_close(online, offline, rtol=0, atol=1e-6)
     assert online.std() > 1e-3 and not online.requires_grad
@@ -54,12 +50,13 @@ def test_online_reward_equals_the_score_of_files(clip_folder, name):
 
 def test_rules_of_the_world_are_rewards():
     scenes = draw_scenes("eval", 2, 0)
-    images = as_tensor(np.stack([np.rint(render(scene) * 255).astype(np.uint8) for scene in scenes]))
+    images = torch.from_numpy(np.stack([np.rint(render(scene) * 255).astype(np.uint8) for scene in scenes]))
     prompts = [scene.caption() for scene in scenes]
     entries = {"world": {"class": "World"}, "geneval": {"class": "WorldGenEval"}}
-    parts = load_rewards(entries, {"world": 0.5, "geneval": 0.5}).components(images, prompts)
+    rewards = load_rewards(entries, {"world": 0.5, "geneval": 0.5})
+    parts = rewards.components(images, prompts)
     assert {name: values.tolist() for name, values in parts.items()} == {"world": [1, 1], "geneval": [1, 1]}
-    swapped = load_rewards(entries, {"world": 0.5, "geneval": 0.5})(images, prompts[::-1])
+    swapped = rewards.combine(rewards.components(images.clone(), prompts[::-1]))
     assert swapped.tolist() == [0, 0]
 
 
@@ -95,37 +92,40 @@ def test_world_geneval_asks_for_place_and_order():
 
 
 def test_weighted_sum_is_equation_8():
-    reward = WeightedSum({"rule": Gives(1.0, 0.0), "similarity": Gives(0.2, 0.6)}, {"rule": 0.7, "similarity": 0.3})
-    images = torch.zeros(2, 3, 4, 4)
-    assert reward(images, ["a", "b"]).tolist() == pytest.approx([0.7 * 1 + 0.3 * 0.2, 0.3 * 0.6])
-    assert list(reward.components(images, ["a", "b"])) == ["rule", "similarity"]
-    with pytest.raises(UserError, match="rewards rule and weights of other do not belong together"):
-        WeightedSum({"rule": Gives(1.0)}, {"other": 1.0})
+    scorers = {"rule": OnlineScorer("rule", Gives(1.0, 0.0)), "similarity": OnlineScorer("like", Gives(0.2, 0.6))}
+    reward = WeightedSum(scorers, {"rule": 0.7, "similarity": 0.3})
+    parts = reward.components(torch.zeros(2, 4, 4, 3, dtype=torch.uint8), ["a", "b"])
+    assert list(parts) == ["rule", "similarity"]
+    assert reward.combine(parts).tolist() == pytest.approx([0.7 * 1 + 0.3 * 0.2, 0.3 * 0.6])
+    with pytest.raises(UserError, match="rewards rule, similarity and weights of other do not belong together"):
+        WeightedSum(scorers, {"other": 1.0})
 
 
 def test_the_first_metric_of_a_scorer_is_the_reward():
-    assert ScorerReward("some", Gives(1.0, 2.0))(torch.zeros(2, 3, 4, 4), ["a", "b"]).tolist() == [1, 2]
+    scorer, images = OnlineScorer("some", Gives(1.0, 2.0)), torch.zeros(2, 4, 4, 3, dtype=torch.uint8)
+    assert scorer.reward(images, ["a", "b"]).tolist() == [1, 2]
+    assert list(scorer.metrics(images, ["a", "b"], None)) == ["first", "second"]
 
 
-def test_what_is_not_finite_is_refused_with_reward_prompt_and_cure():
-    images = torch.zeros(3, 3, 4, 4)
-    with pytest.raises(UserError, match=r"reward 'pick' is nan for the prompt 'b' \(1 of 3 .*--dtype float32"):
-        ScorerReward("pick", Gives(1.0, float("nan"), 2.0))(images, ["a", "b", "c"])
-    images[2, 0, 1, 1] = float("nan")
-    with pytest.raises(UserError, match=r"image of prompt 'c' is NaN or infinite \(1 of 3.*smaller learning rate"):
-        ScorerReward("pick", Gives(1.0, 1.0, 1.0))(images, ["a", "b", "c"])
+@pytest.mark.parametrize(
+    ("entry", "prompt", "said"),
+    [
+        ({"class": "OCR", "parts": {"recogniser": {"class": "RapidOCRReader"}}}, "a frog", "no text to read"),
+        ({"class": "World"}, "some photograph", "some photograph"),
+        ({"class": "WorldGenEval"}, "some photograph", "some photograph"),
+    ],
+)
+def test_prompts_that_cannot_be_scored_are_refused_before_any_image_is_there(entry, prompt, said):
+    scorer = load_online("it", entry)
+    scorer.check(['the word "SUN" on green'] if entry["class"] == "OCR" else ["a frog on blue"])
+    with pytest.raises(UserError, match=said):
+        scorer.check([prompt])
 
 
-def test_a_similarity_as_a_reward_needs_references_of_every_prompt(clip_folder):
+def test_a_similarity_as_a_reward_compares_with_the_references_of_each_prompt(clip_folder):
     clip = {"class": "CLIPScore", "source": {"path": str(clip_folder)}}
-    reward = load_rewards({"like": {"class": "ImageSimilarity", "parts": {"clip": clip}}}, {"like": 1.0})
-    images = as_tensor(pictures(2))
-    same = reward(images, ["a", "b"], [images[:1], images[1:]])
-    assert same.tolist() == pytest.approx([1, 1], abs=1e-5)
-    assert reward(images, ["a", "b"], [images[1:], images[:1]]).max() < 0.999
-    with pytest.raises(UserError, match="'like' compares with reference images, but the run has none"):
-        reward(images, ["a", "b"])
-    with pytest.raises(UserError, match="'like' has no reference images of 1 of 2 prompts, first 'b'; make references"):
-        reward(images, ["a", "b"], [images[:1], images[:0]])
-    with pytest.raises(UserError, match="references of 2 images, but was given 1"):
-        reward(images, ["a", "b"], [images[:1]])
+    like = load_online("like", {"class": "ImageSimilarity", "parts": {"clip": clip}})
+    images = torch.from_numpy(pictures(2))
+    same = like.reward(images, ["a", "b"], {"a": images[:1], "b": images[1:]})
+    assert like.compares and same.tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert like.reward(images.clone(), ["b", "a"]).max() < 0.999

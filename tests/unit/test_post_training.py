@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from workflow_scripts.lib.training.examples import Examples
 from workflow_scripts.lib.training.noise import draw_step
 from workflow_scripts.lib.training.post_training import post_train
 from workflow_scripts.lib.training.settings import TrainingSettings
+from workflow_scripts.lib.training.updates import Updates
 
 SETTINGS = TrainingSettings(learning_rate=1e-3, batch_size=2, max_steps=6, lr_warmup_steps=3, checkpoint_seconds=0.0)
 
@@ -174,6 +176,17 @@ def test_a_nan_loss_stops_before_anything_is_written(tmp_path, pipeline_entry, e
     with pytest.raises(UserError, match="loss is nan.*Lower learning_rate"):
         train(tmp_path, pipeline_entry, examples)
     assert not (tmp_path / "policy" / "policy.json").exists()
+
+
+def test_a_gradient_that_is_no_number_changes_no_weight():
+    """As of a square root at 0: the loss is finite."""
+    weight = torch.nn.Parameter(torch.ones(3))
+    updates = Updates(SimpleNamespace(trained=lambda: {"weight": weight}), SETTINGS, 6)
+    loss = (weight - 1).square().sum().sqrt()
+    loss.backward()
+    with pytest.raises(UserError, match="norm of the gradient is nan at step 1 of 6; nothing"):
+        updates.apply(loss.item())
+    assert torch.equal(weight, torch.ones(3))
 
 
 def test_dpo_without_rejected_images_is_refused(tmp_path, pipeline_entry, examples):

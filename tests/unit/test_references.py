@@ -60,6 +60,16 @@ def test_archives_give_the_first_images_that_the_listing_names(archives):
     assert found == {(4, 0): (first, 10), (4, 1): (first, 11), (5, 0): (second, 20), (5, 1): (second, 21)}
 
 
+def test_a_prompt_is_listed_under_its_line_without_the_white_space_around_it(archives, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a  frog,\tin fog \n  a frog, in fog\n", encoding="utf-8")
+    listing = {"a  frog,\tin fog": ["a0.png"], "a frog, in fog": ["b0.png"]}
+    (archives / "owner/name/listing.json").write_text(json.dumps(listing))
+    source = {"kind": "prompts_file", "paths": {"train": str(tmp_path / "prompts.txt")}, "ordered": True}
+    prompts = draw_prompts(source, "train", 2, 0, tmp_path)
+    items = {item.prompt: item.image[0, 0, 0] for item in read_references(ARCHIVES, prompts, 1, (8, 8), 0, archives)}
+    assert items == {"a  frog,\tin fog": 10, "a frog, in fog": 20}
+
+
 @pytest.mark.parametrize(
     ("count", "listing", "says"),
     [

@@ -371,6 +371,8 @@ def test_the_reference_page_is_in_step():
     page = reference.reference_page(Schemas(CONFIG / "schemas"))
     shipped = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     assert shipped == page, "run: python -m workflow_scripts.lib.spec.reference"
+    unsaid = re.findall(r"^\| (`\S+`\*?) \| (?:, with provenance)? *\|", page, re.MULTILINE)
+    assert not unsaid, "the page does not say what values these take"
     for schema in CONFIG.glob("schemas/*.yaml"):
         for path, _, inner in declared(load_document(schema).data):
             if "description" in inner and "hyperparameter" not in schema.name:

@@ -200,9 +200,9 @@ MISTAKES = {
     "window beyond the last step": (
         TINY,
         "sampling_steps: {value: 8,",
-        "sampling_steps: {value: 1,",
+        "sampling_steps: {value: 2,",
         "",
-        "has a window that ends with step 2, but a rollout has 1",
+        "has a window that ends with step 2 of 2, the last of which is not stochastic",
     ),
     "references of other prompts": (
         TINY,

@@ -65,6 +65,8 @@ def test_rewards_and_a_discriminator_train_a_policy_that_can_be_sampled(tmp_path
         (["--rewards", "ocr"], "is not NAME=MODEL:WEIGHT"),
         (["--rewards", "ocr=no_such_model:1"], "unknown model 'no_such_model'"),
         (["--discriminator-model", "tiny_clip_tokens"], "needs --discriminator-kind, --discriminator-loss"),
+        (["--rewards", "ocr=tiny_ocr:1"], "finds no text to read in the prompt 'a frog at top left on blue'"),
+        (["--rewards", "pickscore=tiny_pickscore:1", "--watch", "ocr"], "no text to read in the prompt"),
         (["--model", "tiny_sd15", "--rewards", "pickscore=tiny_pickscore:1"], "need a flow-matching model"),
     ],
 )

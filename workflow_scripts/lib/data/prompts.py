@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,10 +98,14 @@ def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
     else:
         path = data_folder / source["hub"] / _file_of(source, "annotations", prompt_set)
         lines = (json.loads(line)[source["prompt_field"]] for line in read_lines(path))
-    for line in lines:
-        prompt = strip_flags(line) if source.get("strip_flags") else " ".join(line.split())
-        if prompt:
-            yield prompt
+    yield from filter(None, map(_cleaned_by(source), lines))
+
+
+def _cleaned_by(source: dict) -> Callable[[str], str]:
+    """What makes a prompt of a text; a line of a file keeps the white space within, as listings of images do."""
+    if source.get("strip_flags"):
+        return strip_flags
+    return str.strip if source["kind"] == "prompts_file" else lambda text: " ".join(text.split())
 
 
 def _rows(path: Path, source: dict) -> Iterator[str]:

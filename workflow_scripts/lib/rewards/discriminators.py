@@ -1,8 +1,8 @@
 """Discriminators of Adv-GRPO (arXiv 2511.20256): rewards that learn to tell reference images from generated ones.
 
 `discriminator(images, prompts)` is the reward, `discriminator.update(references, generated, prompts)` one step of its
-own training. References and generated images take one path to the network: 8-bit levels, then the model's resize and
-normalisation on tensors. Trained weights are float32 whatever the arithmetic of the forward pass.
+own training. References and generated images, uint8, take one path to the network: the model's resize and normalisation
+on tensors. Trained weights are float32 whatever the arithmetic of the forward pass.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from .clip import TransformersCLIP
 from .discriminator_options import DiscriminatorOptions
 from .encoders import DTYPES
 from .foundation import FoundationModel, load_foundation
-from .online import require_finite, require_finite_images
 from .pixels import to_uint8
 from .scorers import CosineScorer, load_scorer
 
@@ -49,16 +48,14 @@ class Discriminator:
         raise NotImplementedError
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, prompts: Sequence[str], references: Sequence[Tensor] | None = None) -> Tensor:
-        """Rewards (B,) float32 of images (B, 3, H, W) in [0, 1]; references are not read. UserError for NaN."""
-        require_finite_images(images, prompts)
-        rewards = [
-            self.reward(self.outputs(to_uint8(images[chunk]), prompts[chunk])) for chunk in self._chunks(len(images))
-        ]
-        return require_finite("discriminator", torch.cat(rewards).float(), prompts)
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Rewards (B,), float32 on the CPU, of images uint8 (B, H, W, 3)."""
+        device, chunks = self._device(), self._chunks(len(images))
+        rewards = [self.reward(self.outputs(images[chunk].to(device), prompts[chunk])) for chunk in chunks]
+        return torch.cat(rewards).float().cpu()
 
     def update(self, references: Tensor, generated: Tensor, prompts: Sequence[str]) -> dict[str, float]:
-        """One optimiser step on all pairs of a reference and a generated image, each (B, 3, H, W) in [0, 1].
+        """One optimiser step on all pairs of a reference and a generated image, each uint8 (B, H, W, 3).
 
         Gives loss, grad_norm, the mean rewards `reference` and `generated` and the share of pairs in the right order
         (`accuracy`), all before the step. UserError for a loss that is not finite.
@@ -66,7 +63,6 @@ class Discriminator:
         if not len(references) == len(generated) == len(prompts):
             counts = f"{len(references)} references, {len(generated)} images and {len(prompts)} prompts"
             raise UserError(f"a discriminator learns from pairs, but was given {counts}")
-        require_finite_images(generated, prompts)
         self.optimiser.zero_grad(set_to_none=True)
         sides = [self._augmentation(images) for images in (references, generated)]
         totals = {"loss": 0.0, "reference": 0.0, "generated": 0.0, "accuracy": 0.0}
@@ -126,12 +122,16 @@ class Discriminator:
         self.updates = state["updates"]
 
     def _augmentation(self, images: Tensor) -> Callable[[slice], Tensor]:
-        """Some of the images (B, 3, H, W) as they are trained on, uint8; their colours are drawn for all at once."""
-        strength = self.options.colour_jitter
+        """Some of the images (B, H, W, 3) as they are trained on, uint8; their colours are drawn for all at once."""
+        strength, device = self.options.colour_jitter, self._device()
         if not strength:
-            return lambda chunk: to_uint8(images[chunk])
+            return lambda chunk: images[chunk].to(device)
         factors = jitter_factors(len(images), strength, self.generator)
-        return lambda chunk: to_uint8(colour_jitter(images[chunk].float(), factors[:, chunk]))
+        levels = images.permute(0, 3, 1, 2)
+        return lambda chunk: to_uint8(colour_jitter(levels[chunk].to(device).float() / 255, factors[:, chunk]))
+
+    def _device(self) -> torch.device:
+        return next(iter(self.trained.values())).device
 
     def _chunks(self, count: int) -> list[slice]:
         size = self.options.batch_size

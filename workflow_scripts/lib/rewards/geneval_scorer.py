@@ -43,7 +43,7 @@ class GenEval:
     @torch.no_grad()
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"geneval": (B,)}, 1 or 0, of images uint8 (B, H, W, 3) under prompts of the metadata."""
-        asked = [self._asked(prompt) for prompt in prompts or [""] * len(images)]
+        asked = self.asked(prompts or [""] * len(images))
         found = zip(to_numpy(images), self.instances(images), asked, strict=True)
         correct = [
             is_correct(instances, metadata, lambda objects, image=image: self.colours(image, objects))
@@ -75,13 +75,14 @@ class GenEval:
             self._classifiers[name] = normalize(embeddings.mean(dim=1), dim=1)
         return self._classifiers[name]
 
-    def _asked(self, prompt: str) -> dict:
-        if prompt not in self.metadata:
+    def asked(self, prompts: Sequence[str]) -> list[dict]:
+        """What each prompt asks for. UserError for one that the metadata do not know."""
+        if unknown := [prompt for prompt in prompts if prompt not in self.metadata]:
             raise UserError(
-                f"GenEval's metadata do not know the prompt {prompt!r}; score a prompt set of GenEval's prompts, "
+                f"GenEval's metadata do not know the prompt {unknown[0]!r}; score a prompt set of GenEval's prompts, "
                 "or give the registry entry the metadata of these"
             )
-        return self.metadata[prompt]
+        return [self.metadata[prompt] for prompt in prompts]
 
 
 def instances_of(

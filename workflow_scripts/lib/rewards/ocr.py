@@ -67,9 +67,13 @@ class OCR:
 
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"ocr": (B,)} in [0, 1] of images uint8 (B, H, W, 3). UserError for a prompt that states no text."""
-        targets = [target_of(prompt, self.pattern) for prompt in prompts or [""] * len(images)]
+        targets = self.asked(prompts or [""] * len(images))
         pairs = zip(to_numpy(images), targets, strict=True)
         return {"ocr": torch.tensor([ocr_accuracy(self.recogniser.read(image), target) for image, target in pairs])}
+
+    def asked(self, prompts: Sequence[str]) -> list[str]:
+        """The text that each prompt asks for. UserError for one that states none."""
+        return [target_of(prompt, self.pattern) for prompt in prompts]
 
 
 def target_of(prompt: str, pattern: re.Pattern[str]) -> str:

@@ -34,6 +34,7 @@ class Similarity:
 
     def __init__(self) -> None:
         self._references: dict[str, Tensor] = {}
+        self._compared: dict[str, Tensor] = {}
         self._batch_of: dict[str, list[str]] = {}
 
     def features(self, images: Images) -> Tensor:
@@ -61,9 +62,14 @@ class Similarity:
         return {self.metric: mean_cosine(features, own).cpu(), f"{self.metric}_batch_max": torch.stack(largest).cpu()}
 
     def compare(self, images: Images, prompts: Sequence[str], references: Mapping[str, Images]) -> Tensor:
-        """The metric (B,) of images against the references of their prompts, uint8 (R, H, W, 3) by prompt."""
-        encoded = {prompt: self.features(references[prompt]) for prompt in dict.fromkeys(prompts)}
-        return mean_cosine(self.features(images), [encoded[prompt] for prompt in prompts])
+        """The metric (B,) of images against the references of their prompts, uint8 (R, H, W, 3) by prompt.
+
+        They are encoded when their prompt is first seen: a prompt keeps its references.
+        """
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._compared:
+                self._compared[prompt] = self.features(references[prompt])
+        return mean_cosine(self.features(images), [self._compared[prompt] for prompt in prompts])
 
     def _of_prompt(self, prompt: str) -> Tensor:
         if not self._references:

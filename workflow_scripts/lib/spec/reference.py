@@ -94,6 +94,8 @@ def _value(schemas: Schemas, schema: dict) -> str:
         return " · ".join(f"`{one}`" for one in schema["enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
+    if "anyOf" in schema:
+        return " or ".join(_value(schemas, one) for one in schema["anyOf"])
     return _types(schema)
 
 

@@ -87,9 +87,9 @@ def check_rollouts(config: Config, scale: Scale, name: str, problems: Problems) 
         of = f"{images} images of an epoch into {grpo['updates_per_epoch']} updates of whole micro-batches"
         where = tree["grpo"]["micro_batch_size"].where
         problems.add(f"{said} cannot divide {of} of {grpo['micro_batch_size']}", where)
-    start = 0 if grpo["window_start"] == "random" else grpo["window_start"]
-    if start + grpo["window_width"] > grpo["sampling_steps"]:
-        last = f"step {start + grpo['window_width']}, but a rollout has {grpo['sampling_steps']}"
+    start = 0 if grpo["window_start"] == "random" else grpo["window_start"]  # random starts are drawn to fit
+    if start + grpo["window_width"] > grpo["sampling_steps"] - 1:
+        last = f"step {start + grpo['window_width']} of {grpo['sampling_steps']}, the last of which is not stochastic"
         problems.add(f"{said} has a window that ends with {last}", tree["grpo"]["window_width"].where)
     _check_prompts_of_references(config, scale, name, problems)
 

@@ -99,12 +99,10 @@ class GRPOTraining:
         """Discriminator steps on this rollout and those replayed: `steps`, and means of what `update` told."""
         if not steps:
             return {}
-        discriminator, device = self.judges.discriminator, self.accelerator.device
         self._replay.pairs.append(gather_pairs(rollout, self.judges.references, self.accelerator))
         told = []
         for pairs in self._replay.newest_first(steps):
-            references, generated = (images.to(device).float() / 255 for images in (pairs.references, pairs.generated))
-            told.append(discriminator.update(references, generated, pairs.prompts))
+            told.append(self.judges.discriminator.update(pairs.references, pairs.generated, pairs.prompts))
             self._share_discriminator()
         return {"steps": steps} | {name: sum(one[name] for one in told) / steps for name in told[0]}
 
@@ -158,9 +156,12 @@ class GRPOTraining:
         )
 
     def _refuse_other_ratio(self, ratio: Tensor, first: float | None) -> float:
-        """Before the first update policy and rollout are one, so ratios are 1; returns the one farthest from it."""
+        """Before the first update policy and rollout are one, so ratios are 1; returns the one farthest from it.
+
+        Rounding may move it, but not beyond clip_range, where the objective would clip it before anything was learned.
+        """
         farthest = ratio[(ratio - 1).abs().argmax()].item()
-        if not abs(farthest - 1) <= self.settings.clip_range / 10:
+        if not abs(farthest - 1) <= self.settings.clip_range:
             raise UserError(
                 f"the likelihood ratio is {farthest} before the generator was updated, where it must be 1: rollout and "
                 "update do not compute the same. Set mixed_precision to no, or another micro_batch_size"

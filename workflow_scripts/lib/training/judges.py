@@ -11,26 +11,16 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..rewards.online import require_finite
+from ..rewards.online import OnlineScorer, WeightedSum, load_online, load_rewards
 from ..shards import Collection
 from .references import References
 from .rollouts import MicroBatch, Rollout
 
 
-class Rewards(Protocol):
-    """Scorers and their weights. Images (B, 3, H, W) in [0, 1]; references (R, 3, H, W) of each image's prompt."""
-
-    def components(
-        self, images: Tensor, prompts: Sequence[str], references: Sequence[Tensor] | None
-    ) -> dict[str, Tensor]: ...
-
-    def combine(self, components: Mapping[str, Tensor]) -> Tensor: ...
-
-
 class Discriminator(Protocol):
     """A reward that learns to prefer references to generated images, one optimiser step each `update`."""
 
-    def __call__(self, images: Tensor, prompts: Sequence[str], references: Sequence[Tensor] | None) -> Tensor: ...
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor: ...
 
     def update(self, references: Tensor, generated: Tensor, prompts: Sequence[str]) -> dict[str, float]: ...
 
@@ -39,23 +29,20 @@ class Discriminator(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-class Watcher(Protocol):
-    """A scorer of uint8 images (B, H, W, 3) under their prompts: (B,) for each of its metrics."""
-
-    def encode(self, images: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]: ...
-
-
 REWARD, DISCRIMINATOR, ON_REFERENCES = "reward/total", "reward/discriminator", "discriminator_of_references"
 
 
 @dataclass
 class Judges:
-    """The reward is the weighted sum of `rewards`, plus the discriminator's; `watchers` change nothing."""
+    """The reward is the weighted sum of `rewards`, plus the discriminator's; `watchers` change nothing.
 
-    rewards: Rewards | None
+    All take images uint8 (B, H, W, 3) and their prompts, and give (B,) on the CPU.
+    """
+
+    rewards: WeightedSum | None
     discriminator: Discriminator | None
     references: References | None
-    watchers: list[Watcher]
+    watchers: list[OnlineScorer]
     accelerator: object
 
     def __post_init__(self) -> None:
@@ -63,47 +50,55 @@ class Judges:
             raise UserError("there is nothing to reward images by; name rewards or a discriminator")
         if self.discriminator is not None and self.references is None:
             raise UserError("a discriminator learns from reference images; name the role of some under `references`")
+        if self._comparing() and self.references is None:
+            said = f"'{self._comparing()[0]}' compares with reference images, but the run has none"
+            raise UserError(f"{said}; name their role: `references: …`")
+
+    def check(self, prompts: Sequence[str]) -> None:
+        """UserError for a prompt of the training that a scorer cannot score, before hours have passed."""
+        for scorer in self._scorers():
+            scorer.check(prompts)
 
     def judge(self, rollout: Rollout, *, of_references: bool) -> dict[str, Tensor]:
         """Every score (N,) of all N images of the rollout on all processes, in its order, and their sum REWARD.
 
         With `of_references` also the discriminator's rewards of the images' references.
         """
-        references = self.references.of(rollout.prompts) if self.references else None
+        compared = of_references or self._comparing()
+        references = self.references.of(rollout.prompts) if compared else None
         scores = [self._scores(micro, references, of_references) for micro in rollout.micro_batches]
         index = torch.cat([micro.index for micro in rollout.micro_batches])
         return in_order({name: torch.cat([one[name] for one in scores]) for name in scores[0]}, index, self.accelerator)
 
     def _scores(self, micro: MicroBatch, references: dict[str, Tensor] | None, of_references: bool) -> dict:
-        images, prompts = floats(micro.images, self.accelerator.device), micro.prompts
-        given = None
-        if references is not None:
-            by_prompt = {prompt: floats(references[prompt], self.accelerator.device) for prompt in set(prompts)}
-            given = [by_prompt[prompt] for prompt in prompts]
-        found, total = {}, torch.zeros(len(images), device=images.device)
+        images, prompts = micro.images, micro.prompts
+        found, total = {}, torch.zeros(len(images))
         if self.rewards is not None:
-            components = self.rewards.components(images, prompts, given)
+            components = self.rewards.components(images, prompts, references)
             found = {f"reward/{name}": values for name, values in components.items()}
             total = total + self.rewards.combine(components)
         if self.discriminator is not None:
-            found[DISCRIMINATOR] = self.discriminator(images, prompts, given)
+            found[DISCRIMINATOR] = self.discriminator(images, prompts)
             total = total + found[DISCRIMINATOR]
             if of_references:
-                paired = floats(paired_references(micro, references), images.device)
-                found[ON_REFERENCES] = self.discriminator(paired, prompts, given)
-        for name, values in (found | {REWARD: total}).items():
+                found[ON_REFERENCES] = self.discriminator(paired_references(micro, references), prompts)
+        found[REWARD] = total
+        for name, values in found.items():
             require_finite(name.removeprefix("reward/"), values, prompts)
-        return found | {REWARD: total} | self._watched(micro)
+        watched = [watcher.metrics(images, prompts, references) for watcher in self.watchers]
+        return found | {f"truth/{name}": values for one in watched for name, values in one.items()}
 
-    def _watched(self, micro: MicroBatch) -> dict[str, Tensor]:
-        pixels = micro.images.permute(0, 2, 3, 1)
-        scores = [watcher.encode(pixels, micro.prompts) for watcher in self.watchers]
-        return {f"truth/{name}": values for one in scores for name, values in one.items()}
+    def _scorers(self) -> list[OnlineScorer]:
+        return [*(self.rewards.scorers.values() if self.rewards else ()), *self.watchers]
+
+    def _comparing(self) -> list[str]:
+        """Names of the scorers that read references."""
+        return [scorer.name for scorer in self._scorers() if scorer.compares]
 
 
 @dataclass
 class Pairs:
-    """Generated images of a whole rollout, each with a reference of its prompt, (N, 3, H, W) uint8 on every process."""
+    """Generated images of a whole rollout, each with a reference of its prompt, (N, H, W, 3) uint8 on every process."""
 
     generated: Tensor
     references: Tensor
@@ -146,20 +141,31 @@ def gather_pairs(rollout: Rollout, references: References, accelerator) -> Pairs
 
 
 def paired_references(micro: MicroBatch, references: dict[str, Tensor]) -> Tensor:
-    """A reference (B, 3, H, W) for each image: the k-th of a group has the k-th of its prompt, counted round."""
+    """A reference (B, H, W, 3) for each image: the k-th of a group has the k-th of its prompt, counted round."""
     return torch.stack([references[s.prompt][s.k % len(references[s.prompt])] for s in micro.samples])
 
 
-def floats(images: Tensor, device) -> Tensor:
-    """uint8 levels as float32 in [0, 1] on a device."""
-    return images.to(device).float() / 255
+def require_finite(name: str, values: Tensor, prompts: Sequence[str]) -> None:
+    """UserError where one of the rewards (B,) is NaN or infinite, as it would spoil the whole update."""
+    wrong = (~values.isfinite()).nonzero()
+    if len(wrong):
+        first, share = int(wrong[0]), f"{len(wrong)} of {len(values)}"
+        raise UserError(
+            f"reward '{name}' is {values[first].item()} for the prompt {prompts[first]!r} ({share} images "
+            "are not finite); score with --dtype float32, and verify the reward's files if it stays"
+        )
 
 
 def in_order(values: dict[str, Tensor], index: Tensor, accelerator) -> dict[str, Tensor]:
     """Tensors (n, ...) of this process's places `index` (n,) as those (N, ...) of all, in order, on the CPU."""
-    device = accelerator.device
-    order = accelerator.gather(index.to(device)).cpu().argsort()
-    return {name: accelerator.gather(value.to(device)).cpu()[order] for name, value in values.items()}
+
+    def gathered(value: Tensor) -> Tensor:
+        if accelerator.num_processes == 1:  # images of a whole rollout need not go to the GPU and back
+            return value
+        return accelerator.gather(value.to(accelerator.device)).cpu()
+
+    order = gathered(index).argsort()
+    return {name: gathered(value)[order] for name, value in values.items()}
 
 
 def load_judges(
@@ -174,16 +180,21 @@ def load_judges(
     dtype: str,
     seed: int,
 ) -> Judges:
-    """Judges of registry entries: rewards and their weights by name, a discriminator's model and recipe, watchers."""
+    """Judges of registry entries: rewards and their weights by name, a discriminator's model and recipe, watchers.
+
+    A model that rewards and watches is loaded once. UserErrors: no references, or no score, of one of the prompts.
+    """
     from ..rewards.discriminators import load_discriminator
-    from ..rewards.online import load_rewards
-    from ..rewards.scorers import load_scorer
 
     device = str(accelerator.device)
-    return Judges(
-        load_rewards(entries, weights, device, dtype) if entries else None,
+    rewards = load_rewards(entries, weights, device, dtype) if entries else None
+    known = {entry["name"]: rewards.scorers[name] for name, entry in entries.items()}
+    judges = Judges(
+        rewards,
         load_discriminator(recipe, learner, device, dtype, seed) if recipe else None,
         References(references, prompts) if references else None,
-        [load_scorer(entry, device, dtype) for entry in watched],
+        [known.get(entry["name"]) or load_online(entry["name"], entry, device, dtype) for entry in watched],
         accelerator,
     )
+    judges.check(prompts)
+    return judges

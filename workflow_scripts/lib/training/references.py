@@ -27,8 +27,8 @@ class References:
             )
 
     def of(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """All references (R, 3, H, W), uint8, of each of these prompts, each read once."""
+        """All references (R, H, W, 3), uint8, of each of these prompts, each read once."""
         wanted = list(dict.fromkeys(prompts))
         keys = dict.fromkeys(key for prompt in wanted for key in self.keys[prompt])
-        images = {row.key: torch.from_numpy(image).permute(2, 0, 1) for row, image in self.collection.images(keys)}
+        images = {row.key: torch.from_numpy(image) for row, image in self.collection.images(keys)}
         return {prompt: torch.stack([images[key] for key in self.keys[prompt]]) for prompt in wanted}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class MicroBatch:
     """Samples that pass the network together, in the rollout as in the update, so that both compute the same.
 
-    `index` (B,) are their places in the rollout; `images` (B, 3, H, W) uint8, on the CPU.
+    `index` (B,) are their places in the rollout; `images` (B, H, W, 3) uint8, on the CPU.
     """
 
     index: Tensor
@@ -140,7 +140,7 @@ class Sampler:
                 "the generator's latents are NaN or infinite: training diverged; lower learning_rate, or set "
                 "mixed_precision to no"
             )
-        return torch.from_numpy(decode(self.pipeline, latents)).permute(0, 3, 1, 2)
+        return torch.from_numpy(decode(self.pipeline, latents))
 
 
 def plan_of_updates(settings: GRPOSettings, process: int, processes: int) -> list[list[Tensor]]:

@@ -29,10 +29,11 @@ class Updates:
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()} if settings.ema_decay else {}
 
     def apply(self, loss: float) -> dict[str, float]:
-        """Step along the gradients accumulated of a loss, which must be finite (UserError); returns their norm."""
-        self._refuse_nan(loss)
+        """Step along the gradients accumulated of a loss; both must be finite (UserError). Returns their norm."""
+        self._refuse_nan("loss", loss)
         parameters = list(self.parameters.values())
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm).item()
+        self._refuse_nan("norm of the gradient", norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
@@ -95,10 +96,10 @@ class Updates:
             return warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
         return warm
 
-    def _refuse_nan(self, loss: float) -> None:
-        if not math.isfinite(loss):
+    def _refuse_nan(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
             raise UserError(
-                f"the loss is {loss} at step {self.step + 1} of {self.steps}; nothing was written over. "
+                f"the {name} is {value} at step {self.step + 1} of {self.steps}; nothing was written over. "
                 f"Lower learning_rate (now {self.settings.learning_rate:g}) or max_grad_norm in config/runs "
                 "or the scale's file, or set mixed_precision to no"
             )

@@ -9,10 +9,18 @@ from torch import Tensor
 
 from ..rewards.pixels import Images, to_numpy
 from .detect import AGREEMENTS, agreement, detect, shows, shows_subject
-from .scenes import scene_of
+from .scenes import Scene, scene_of
 
 
-class World:
+class AskedByCaptions:
+    """What scores under captions of the world."""
+
+    def asked(self, prompts: Sequence[str]) -> list[Scene]:
+        """The scene that each prompt asks for. UserError for one that is no caption of the world."""
+        return [scene_of(prompt) for prompt in prompts]
+
+
+class World(AskedByCaptions):
     """Scores images (B, 32, 32, 3) uint8 under captions of the world, by template matching."""
 
     def encode(self, images: Images, prompts: Sequence[str]) -> dict[str, Tensor]:
@@ -22,8 +30,7 @@ class World:
         ip: 100 where an unsafe sprite is seen, else 0, so that its mean is the inappropriate probability in percent;
         line_art: 1 where sprites are seen in that style (letters have none), whatever the caption asks for.
         """
-        asked = [scene_of(prompt) for prompt in prompts]
-        seen = detect(to_numpy(images))
+        asked, seen = self.asked(prompts), detect(to_numpy(images))
         columns = {
             "scene_accuracy": [shows(found.scene, scene) for found, scene in zip(seen, asked, strict=True)],
             "subject_accuracy": [shows_subject(found.scene, scene) for found, scene in zip(seen, asked, strict=True)],
@@ -34,7 +41,7 @@ class World:
         return {name: torch.tensor(values, dtype=torch.float32) for name, values in columns.items()}
 
 
-class WorldGenEval:
+class WorldGenEval(AskedByCaptions):
     """GenEval's question in the tiny world: are objects, their number, colour and position as the caption asks?
 
     The style of drawing does not count, and the colour is the background's.
@@ -45,7 +52,7 @@ class WorldGenEval:
 
         The first is 1 where all others are; a place that the caption leaves open is right. UserError as of `World`.
         """
-        asked = [scene_of(prompt) for prompt in prompts]
+        asked = self.asked(prompts)
         seen = [found.scene for found in detect(to_numpy(images))]
         rows = torch.tensor([agreement(one, other) for one, other in zip(seen, asked, strict=True)]).float()
         columns = {f"geneval_{name}": rows[:, i] for i, name in enumerate(AGREEMENTS)}
