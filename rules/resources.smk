@@ -21,6 +21,7 @@ CPU_JOBS = {
     "select_samples": (8_000, 15),
     "compute_metrics": (16_000, 60),
 }
+TRAININGS = ("train_sft", "train_dpo", "train_grpo")
 TINY = (1_500, 15)
 LEAST_MINUTES = 15  # to start, load a model and write
 
@@ -111,16 +112,29 @@ def needs_of(verb, wildcards):
     return round(memory + more_memory * thousands), max(LEAST_MINUTES, ceil(minutes * thousands))
 
 
+def processes_of(verb, wildcards):
+    """Processes of a job, each with a GPU of its own."""
+    return CONFIG.scale(wildcards.scale).counts.get("training_processes", 1) if verb in TRAININGS else 1
+
+
+def launcher(wildcards):
+    """How a training is started. A resource, not a param: as many processes as one likes train the same policy."""
+    if (processes := processes_of("train_grpo", wildcards)) == 1:
+        return "python -m"
+    return f"python -m torch.distributed.run --standalone --nproc-per-node {processes} -m"
+
+
 def resources_of(verb):
-    """Memory and time of a job of this verb, growing with each attempt, and a GPU where the scale's device is cuda."""
+    """Memory and time of a job of this verb, growing with each attempt, and GPUs where the scale's device is cuda."""
 
     def mem_mb(wildcards, attempt):
-        return needs_of(verb, wildcards)[0] * attempt
+        return needs_of(verb, wildcards)[0] * processes_of(verb, wildcards) * attempt
 
     def runtime(wildcards, attempt):
         return needs_of(verb, wildcards)[1] * attempt
 
     def gpu(wildcards):
-        return int(verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda")
+        on_gpu = verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda"
+        return processes_of(verb, wildcards) * on_gpu
 
     return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu}

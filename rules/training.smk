@@ -161,13 +161,14 @@ rule train_sft:
         "../envs/diffusion.yaml"
     resources:
         **resources_of("train_sft"),
+        launch=launcher,
     params:
         start=given("start"),
         options=training_options,
         source=identity_of_model,
         code=code_of("train_sft"),
     shell:
-        "python -m workflow_scripts.train_sft --examples {input.examples} {params.start:q} {params.options:q} "
+        "{resources.launch} workflow_scripts.train_sft --examples {input.examples} {params.start:q} {params.options:q} "
         "--out {output} > {log} 2>&1"
 
 
@@ -188,13 +189,14 @@ rule train_dpo:
         "../envs/diffusion.yaml"
     resources:
         **resources_of("train_dpo"),
+        launch=launcher,
     params:
         start=given("start"),
         options=training_options,
         source=identity_of_model,
         code=code_of("train_dpo"),
     shell:
-        "python -m workflow_scripts.train_dpo --examples {input.examples} {params.start:q} {params.options:q} "
+        "{resources.launch} workflow_scripts.train_dpo --examples {input.examples} {params.start:q} {params.options:q} "
         "--out {output} > {log} 2>&1"
 
 
@@ -217,6 +219,7 @@ rule train_grpo:
         "../envs/diffusion.yaml"
     resources:
         **resources_of("train_grpo"),
+        launch=launcher,
     params:
         given=given("start", "references"),
         options=rollout_options,
@@ -224,5 +227,5 @@ rule train_grpo:
         judges=identity_of_judges,
         code=code_of("train_grpo"),
     shell:
-        "python -m workflow_scripts.train_grpo --prompts {input.prompts} {params.given:q} {params.options:q} "
+        "{resources.launch} workflow_scripts.train_grpo --prompts {input.prompts} {params.given:q} {params.options:q} "
         "--out {output[0]} > {log} 2>&1"

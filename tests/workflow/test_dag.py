@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.workflow.study import REPOSITORY, TARGETS, Study, assumed, jobs_of, make_study
+from tests.workflow.study import REPOSITORY, TARGETS, TINY, Study, assumed, jobs_of, make_study
 from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config
 
 PAPER_TABLE = "results/tables/ganrm_tab1.csv"
@@ -211,3 +211,11 @@ def test_settings_stand_in_params_that_snakemake_records():
     rules = {path.name: path.read_text() for path in (REPOSITORY / "rules").glob("*.smk")}
     found = {name: text.count("wildcards, input") for name, text in rules.items() if "wildcards, input" in text}
     assert found == {"common.smk": 1}, "use given(…) for the files, and a function of the wildcards for the settings"
+
+
+def test_several_processes_train_one_policy(tmp_path):
+    study = make_study(tmp_path / "study", reduced=False)
+    study.edit(TINY, lambda scale: scale["counts"].update(training_processes=2))
+    plan = study.snakemake("-n", "-p", "results/tiny/policies/flow_grpo_pickscore.r1/policy.json").stdout
+    assert "python -m torch.distributed.run --standalone --nproc-per-node 2 -m workflow_scripts.train_grpo" in plan
+    assert "mem_mb=3000" in plan
