@@ -10,7 +10,10 @@ def prompt_options(wildcards):
 def dataset_options(wildcards):
     scale, role = CONFIG.scale(wildcards.scale), wildcards.dataset
     count = scale.references[role].per_prompt if role in scale.references else scale.images[role]
-    return options({"dataset": scale.data[role], "count": count, "shape": wildcards.shape})
+    per_shard = scale.counts["images_per_shard"]
+    return options(
+        {"dataset": scale.data[role], "count": count, "shape": wildcards.shape, "images_per_shard": per_shard}
+    )
 
 
 def prompts_of_dataset(wildcards):
@@ -49,7 +52,7 @@ rule make_prompts:
 
 
 rule import_images:
-    """Bring proxies, references or preference pairs into shards, all cropped and resized as the generator's images."""
+    """Bring proxies, references or preference pairs into shards, all cropped and resized as the generator's images; a killed job keeps its finished shards."""
     input:
         prompts=prompts_of_dataset,
     output:

@@ -12,16 +12,18 @@ GPU_JOBS = {
     "train_grpo": (64_000, 0, 9),
     "evaluate_vbench": (48_000, 0, 9),
 }
-# verb -> MB of memory, minutes
+# verb -> MB of memory, minutes, more minutes for 1,000 images as above
 CPU_JOBS = {
-    "make_prompts": (8_000, 20),
-    "import_images": (8_000, 60),
-    "train_reward": (16_000, 60),
-    "score_rewards": (16_000, 30),
-    "select_samples": (8_000, 15),
-    "compute_metrics": (16_000, 60),
+    "make_prompts": (8_000, 20, 0),
+    "import_images": (8_000, 60, 2),
+    "train_reward": (16_000, 60, 0),
+    "score_rewards": (16_000, 30, 0),
+    "select_samples": (8_000, 15, 0),
+    "compute_metrics": (16_000, 60, 0),
 }
 TRAININGS = ("train_sft", "train_dpo", "train_grpo")
+# verb -> threads of a GPU job, where more than one: OCR reads on the CPU, 1/3 s an image, while the GPU waits
+THREADS = {"train_grpo": 8}
 TINY = (1_500, 15)
 LEAST_MINUTES = 15  # to start, load a model and write
 
@@ -40,6 +42,13 @@ def images_of_part(wildcards):
 def frames_of(sizes):
     """`16x320x512` -> 16, `512x512` -> 1."""
     return int(sizes.split("x")[0]) if sizes.count("x") == 2 else 1
+
+
+def images_imported(wildcards):
+    """Images, or frames, of a data set that are brought into shards, in units of 512 x 512 pixels."""
+    height, width = map(int, wildcards.shape.split("x")[-2:])
+    images = CONFIG.scale(wildcards.scale).images[wildcards.dataset] * frames_of(wildcards.shape)
+    return images * max(1, height * width // 512**2)
 
 
 def images_encoded(wildcards):
@@ -84,6 +93,7 @@ def images_of_vbench(wildcards):
 def images_of_job(verb, wildcards):
     """Images that a job of this verb handles, in units of 512 x 512 pixels where a generator makes them."""
     counts = {
+        "import_images": images_imported,
         "encode_latents": images_encoded,
         "train_sft": images_trained_on,
         "train_dpo": images_trained_on,
@@ -95,7 +105,7 @@ def images_of_job(verb, wildcards):
 
 def size_factor(verb, wildcards):
     """How many times 512 x 512 pixels the images of a job's generator have, at least 1."""
-    if verb in ("encode_images", "score_images"):  # a scorer resizes what it reads
+    if verb in ("encode_images", "score_images", "import_images"):  # scorers resize what they read
         return 1
     sampling = CONFIG.model(CONFIG.base_model(wildcards.policy, wildcards.scale), wildcards.scale)["sampling"]
     return max(1, sampling["height"] * sampling["width"] // 512**2)
@@ -106,7 +116,8 @@ def needs_of(verb, wildcards):
     if wildcards.scale == "tiny/":
         return TINY
     if verb in CPU_JOBS:
-        return CPU_JOBS[verb]
+        memory, minutes, more = CPU_JOBS[verb]
+        return memory, minutes + (ceil(more * images_of_job(verb, wildcards) / 1000) if more else 0)
     memory, more_memory, minutes = GPU_JOBS[verb]
     thousands = images_of_job(verb, wildcards) / 1000
     return round(memory + more_memory * thousands), max(LEAST_MINUTES, ceil(minutes * thousands))
@@ -122,6 +133,15 @@ def launcher(wildcards):
     if (processes := processes_of("train_grpo", wildcards)) == 1:
         return "python -m"
     return f"python -m torch.distributed.run --standalone --nproc-per-node {processes} -m"
+
+
+def threads_of(verb):
+    """Threads of a job of this verb: several where the scale has GPUs, whose machines have CPUs to spare."""
+
+    def threads(wildcards):
+        return processes_of(verb, wildcards) * THREADS[verb] if CONFIG.scale(wildcards.scale).device == "cuda" else 1
+
+    return threads
 
 
 def resources_of(verb):

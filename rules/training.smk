@@ -217,6 +217,7 @@ rule train_grpo:
         policy=runs_with("grpo"),
     conda:
         "../envs/diffusion.yaml"
+    threads: threads_of("train_grpo")
     resources:
         **resources_of("train_grpo"),
         launch=launcher,

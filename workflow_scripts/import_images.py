@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from workflow_scripts.lib.cli import parser, run
@@ -20,37 +21,38 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--shape", type=_shape, required=True, help="[FRAMESx]HEIGHTxWIDTH: those of the generator's images or clips"
     )
     options.add_argument("--seed", type=int, default=0, help="of rendered scenes")
+    options.add_argument(
+        "--images-per-shard",
+        type=int,
+        default=1000,
+        help="a clip counts as its frames (default: %(default)s)",
+    )
     options.add_argument("--out", type=Path, required=True, help="part file (.json)")
     args = options.parse_args(argv)
 
     import pandas as pd
 
     from workflow_scripts.lib.data.images import read_dataset
+    from workflow_scripts.lib.data.importing import import_part
     from workflow_scripts.lib.data.references import read_references
     from workflow_scripts.lib.files import sha256
-    from workflow_scripts.lib.progress import progress
     from workflow_scripts.lib.provenance import code_of, fingerprint
-    from workflow_scripts.lib.shards import ImageRecord, ShardWriter, key_of, write_part
     from workflow_scripts.lib.spec import load_config
 
     config = load_config()
     source = config.data_entry(args.dataset)
     about = {"source": source, "count": args.count, "shape": args.shape, "seed": args.seed}
     belonging = {"prompts": sha256(args.prompts)} if args.prompts else {}
-    made_of = fingerprint(**about, **belonging, code=code_of("import_images"))
+    frames = {"frames": args.shape[0]} if len(args.shape) == 3 else {}
+    per_shard = max(1, args.images_per_shard // frames.get("frames", 1))
+    made_of = fingerprint(**about, **belonging, per_shard=per_shard, code=code_of("import_images"))
     about["data_folder"] = Path(config.settings["data_folder"])
     if args.prompts:
         prompts = pd.read_parquet(args.prompts)
-        items, total = read_references(**about, prompts=prompts), args.count * len(prompts)
+        read, total = partial(read_references, **about, prompts=prompts), args.count * len(prompts)
     else:
-        items, total = read_dataset(**about), args.count
-    with ShardWriter(args.out.parent, f"{args.out.stem}-shard00000", made_of) as writer:
-        for item in progress(items, total, "images"):
-            writer.add(
-                ImageRecord(key_of(item.prompt_id, item.k), item.image, item.prompt_id, item.k, item.prompt, args.seed)
-            )
-        frames = {"frames": args.shape[0]} if len(args.shape) == 3 else {}
-        write_part(args.out, [writer.commit()], made_of, dataset=args.dataset, **frames)
+        read, total = partial(read_dataset, **about), args.count
+    import_part(read, total, per_shard, args.seed, args.out, made_of, dataset=args.dataset, **frames)
 
 
 def _shape(text: str) -> tuple[int, ...]:

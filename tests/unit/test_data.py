@@ -109,6 +109,16 @@ def test_a_folder_gives_its_images_in_order_of_name(tmp_path):
     assert [item.prompt for item in items] == ["", "", ""]
 
 
+def test_images_of_a_folder_and_of_the_world_begin_where_they_are_asked_to(tmp_path):
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(png(i))
+    world = {"kind": "world", "split": "train", "style": "colour", "quality": "pairs"}
+    for source, count in (({"kind": "folder", "path": str(tmp_path)}, 4), (world, 2)):
+        whole, rest = (list(read_dataset(source, count, (32, 32), 0, tmp_path, start)) for start in (0, 3))
+        assert len(whole) == 4 and (rest[0].prompt_id, rest[0].k) == (whole[3].prompt_id, whole[3].k)
+        assert np.array_equal(rest[0].image, whole[3].image) and len(rest) == 1
+
+
 def test_a_text_file_beside_an_image_of_a_folder_is_its_caption(tmp_path):
     for name in ("frog", "cat"):
         Image.new("RGB", (16, 16)).save(tmp_path / f"{name}.png")

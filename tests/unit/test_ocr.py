@@ -1,12 +1,14 @@
 """OCR accuracy: targets of prompts, the formula, a real recogniser on drawn words."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.rewards.ocr import OCR, edit_distance, enlarged, ocr_accuracy, target_of
+from workflow_scripts.lib.rewards.ocr import OCR, EnginePerThread, edit_distance, enlarged, ocr_accuracy, target_of
 from workflow_scripts.lib.rewards.scorers import load_scorer
 from workflow_scripts.lib.world.render import render, to_uint8
 from workflow_scripts.lib.world.scenes import Scene
@@ -72,11 +74,38 @@ def test_edit_distance_equals_its_definition():
 
 
 def test_scores_belong_to_their_images():
-    scorer = OCR(Reads("stop", "stap"))
+    scorer = OCR(Reads("stop", "stap"), threads=1)
     prompts = ['a sign "STOP"', 'a sign "STOP"']
     assert scorer.encode(np.zeros((2, 8, 8, 3), np.uint8), prompts)["ocr"].tolist() == [1, 0.75]
     with pytest.raises(UserError, match="no text to read"):
         scorer.encode(np.zeros((1, 8, 8, 3), np.uint8))
+
+
+def test_images_are_read_by_several_threads_and_scores_keep_their_order():
+    """Every reader waits until three others read, too, so fewer threads would wait for ever."""
+
+    class Together:
+        def __init__(self):
+            self.barrier = threading.Barrier(4)
+
+        def read(self, image):
+            self.barrier.wait(timeout=20)
+            return "stop"[: image[0, 0, 0]]
+
+    images = np.zeros((8, 8, 8, 3), np.uint8) + np.arange(8, dtype=np.uint8)[:, None, None, None] % 5
+    scores = OCR(Together(), threads=4).encode(images, ['a sign "STOP"'] * 8)["ocr"]
+    assert scores.tolist() == [0, 0.25, 0.5, 0.75, 1, 0, 0.25, 0.5]
+
+
+def test_each_thread_has_an_engine_of_its_own():
+    class Reader(EnginePerThread):
+        def new_engine(self):
+            return object()
+
+    reader = Reader()
+    with ThreadPoolExecutor(1) as other:
+        engines = [reader.engine, reader.engine, other.submit(lambda: reader.engine).result()]
+    assert engines[0] is engines[1] is not engines[2]
 
 
 def test_small_images_are_enlarged_by_whole_factors():
@@ -95,3 +124,6 @@ def test_a_real_recogniser_scores_words_of_the_world_by_the_registry():
     assert scorer.encode(images, prompts)["ocr"].tolist() == [1, 1, 0]
     swapped = scorer.encode(images[:2], prompts[1::-1])["ocr"]
     assert swapped.max() < 0.5
+    read = scorer.recogniser.read
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(read, images)) == [read(image) for image in images]

@@ -8,9 +8,12 @@ import pytest
 
 from tests.unit.test_data import png, tgz
 from workflow_scripts import import_images
+from workflow_scripts.lib.data.images import Item
+from workflow_scripts.lib.data.importing import import_part
 from workflow_scripts.lib.data.prompts import draw_prompts
 from workflow_scripts.lib.data.references import read_references
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.files import read_json
 from workflow_scripts.lib.shards import Part
 from workflow_scripts.lib.world.render import render, to_uint8
 from workflow_scripts.lib.world.scenes import scene_of
@@ -98,6 +101,40 @@ def test_references_are_imported_with_the_ids_of_their_prompts(tmp_path):
     index = Part(tmp_path / "part0.json").index()
     assert list(index["key"]) == [f"{i:06d}-{k:02d}" for i in (4, 5, 6) for k in (0, 1)]
     assert list(index["prompt"]) == [caption for caption in CAPTIONS for _ in (0, 1)]
+
+
+def test_archives_and_renderings_begin_where_they_are_asked_to(archives):
+    for source, shape in ((ARCHIVES, (8, 8)), (RENDERINGS, (32, 32))):
+        whole, rest = (list(read_references(source, PROMPTS[:2], 2, shape, 0, archives, start)) for start in (0, 3))
+        assert len(whole) == 4 and (rest[0].prompt_id, rest[0].k) == (whole[3].prompt_id, whole[3].k)
+        assert np.array_equal(rest[0].image, whole[3].image) and len(rest) == 1
+
+
+def test_a_killed_import_keeps_its_shards_and_makes_what_an_unbroken_one_does(tmp_path):
+    """Seven images, three a shard; the fifth cannot be read at first."""
+    asked, broken = [], [True]
+
+    def read(start):
+        asked.append(start)
+        for i in range(start, 7):
+            if i == 4 and broken:
+                raise KeyboardInterrupt
+            yield Item(i, 0, f"prompt {i}", np.full((8, 8, 3), i, np.uint8))
+
+    out = tmp_path / "broken" / "part0.json"
+    with pytest.raises(KeyboardInterrupt):
+        import_part(read, 7, 3, 0, out, "made of this")
+    assert not out.exists()
+    broken.clear()
+    import_part(read, 7, 3, 0, out, "made of this", dataset="mine")
+    assert asked == [0, 3]
+    import_part(read, 7, 3, 0, tmp_path / "whole" / "part0.json", "made of this", dataset="mine")
+    parts = [Part(tmp_path / name / "part0.json") for name in ("broken", "whole")]
+    assert [shard["images"] for shard in read_json(out)["shards"]] == [3, 3, 1] and parts[0].count == 7
+    assert [(row.key, image[0, 0, 0]) for row, image in parts[0].images()] == [(f"{i:06d}-00", i) for i in range(7)]
+    assert read_json(out) == read_json(tmp_path / "whole" / "part0.json")
+    import_part(read, 7, 3, 0, out, "made of something else")
+    assert asked == [0, 3, 0, 0]
 
 
 def test_prompts_of_the_world_may_be_of_some_kinds_and_of_several_splits(tmp_path):

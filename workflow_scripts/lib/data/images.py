@@ -33,22 +33,25 @@ class Item:
     image: np.ndarray
 
 
-def read_dataset(source: dict, count: int, shape: Shape, seed: int, data_folder: Path) -> Iterator[Item]:
+def read_dataset(
+    source: dict, count: int, shape: Shape, seed: int, data_folder: Path, start: int = 0
+) -> Iterator[Item]:
     """`count` images (or pairs), or clips, of a data set in a shape; UserError if there are fewer or one is damaged.
 
-    With `containing` only images are taken whose caption holds one of these words.
+    With `containing` only images are taken whose caption holds one of these words. The first `start` images are passed
+    over; of files they are not decoded.
     """
     if (len(shape) == 3) != (source["kind"] == "videos") and source["kind"] != "world":
         wanted, given = ("clips", "images") if len(shape) == 3 else ("images", "clips")
         raise UserError(f"data set '{source['name']}' has {given}, but the generator makes {wanted}; name another one")
     if source["kind"] == "world":
-        yield from _world(source, count, shape, seed)
+        yield from islice(_world(source, count, shape, seed), start, None)
     elif source["kind"] == "videos":
-        yield from _videos(source, count, shape, data_folder)
+        yield from _videos(source, count, shape, data_folder, start)
     elif source["kind"] == "folder":
-        yield from _folder(Path(source["path"]), count, shape)
+        yield from _folder(Path(source["path"]), count, shape, start)
     else:
-        yield from _archives(source, count, shape, fetched(source, data_folder))
+        yield from _archives(source, count, shape, fetched(source, data_folder), start)
 
 
 def _world(source: dict, count: int, shape: Shape, seed: int) -> Iterator[Item]:
@@ -80,17 +83,17 @@ def _pictures(scene: Scene, quality: str, shape: Shape, rng: np.random.Generator
     return preferred_pair(scene, rng) if quality == "pairs" else [render(scene, rng)]
 
 
-def _videos(source: dict, count: int, shape: Shape, data_folder: Path) -> Iterator[Item]:
+def _videos(source: dict, count: int, shape: Shape, data_folder: Path, start: int) -> Iterator[Item]:
     from .videos import read_clip, videos_of
 
-    done = 0
-    for name, file in islice(videos_of(source, data_folder), count):
+    done = start
+    for name, file in islice(videos_of(source, data_folder), start, count):
         yield Item(done, 0, "", read_clip(file, shape[0], shape[1:], source["seconds"], name))
         done += 1
     _enough(done, count, Path(source["path"]) if "path" in source else fetched(source, data_folder))
 
 
-def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:
+def _folder(folder: Path, count: int, shape: Shape, start: int) -> Iterator[Item]:
     if not folder.is_dir():
         raise UserError(
             f"the image folder {folder} does not exist; make it and put images in, "
@@ -98,7 +101,7 @@ def _folder(folder: Path, count: int, shape: Shape) -> Iterator[Item]:
         )
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     _enough(len(paths), count, folder)
-    for i, path in enumerate(paths[:count]):
+    for i, path in enumerate(paths[start:count], start):
         yield Item(i, 0, _caption_beside(path), open_image(path.read_bytes(), shape, str(path)))
 
 
@@ -108,14 +111,14 @@ def _caption_beside(path: Path) -> str:
     return " ".join(text.read_text(encoding="utf-8").split()) if text.is_file() else ""
 
 
-def _archives(source: dict, count: int, shape: Shape, folder: Path) -> Iterator[Item]:
+def _archives(source: dict, count: int, shape: Shape, folder: Path, start: int) -> Iterator[Item]:
     """Images of archives, in their order, with their captions where the source has some."""
     captions = _captions(source, folder) if "captions" in source else None
     found = (
         (name, read) for name, read in archive_files(source, folder) if captions is None or Path(name).stem in captions
     )
-    done = 0
-    for done, (name, read) in enumerate(islice(found, count), start=1):
+    done = start
+    for done, (name, read) in enumerate(islice(found, start, count), start + 1):
         prompt = "" if captions is None else captions[Path(name).stem]
         yield Item(done - 1, 0, prompt, open_image(read(), shape, f"{folder}: {name}"))
     _enough(done, count, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +21,22 @@ if TYPE_CHECKING:
 
 
 def read_references(
-    source: dict, prompts: pd.DataFrame, count: int, shape: Shape, seed: int, data_folder: Path
+    source: dict, prompts: pd.DataFrame, count: int, shape: Shape, seed: int, data_folder: Path, start: int = 0
 ) -> Iterator[Item]:
     """`count` images (height, width) of every prompt of a set (prompt_id, prompt), numbered by `k`.
 
-    UserError when a data set has too few of a prompt, or is of a kind that has no images of given prompts.
+    The first `start` are passed over; those of archives are not decoded. UserError when a data set has too few of a
+    prompt, or is of a kind that has no images of given prompts.
     """
     if source["kind"] not in (readers := {"world_renderings": _rendered, "prompt_archives": _of_archives}):
         said = f"data set '{source['name']}' is of kind {source['kind']}, which has no images of given prompts"
         raise UserError(f"{said}; name one of kind {' or '.join(readers)}")
-    yield from readers[source["kind"]](source, prompts, count, shape, seed, data_folder)
+    yield from readers[source["kind"]](source, prompts, count, shape, seed, data_folder, start)
 
 
-def _rendered(source: dict, prompts: pd.DataFrame, count: int, shape: Shape, seed: int, _: Path) -> Iterator[Item]:
+def _rendered(
+    source: dict, prompts: pd.DataFrame, count: int, shape: Shape, seed: int, _: Path, start: int
+) -> Iterator[Item]:
     """Crisp renderings in the style of the data set, whatever style the caption names; an open place is drawn anew."""
     from ..world.render import render, to_uint8
     from ..world.scenes import scene_of
@@ -40,21 +44,25 @@ def _rendered(source: dict, prompts: pd.DataFrame, count: int, shape: Shape, see
 
     if shape != (IMAGE_SIZE, IMAGE_SIZE):
         raise UserError(f"scenes are rendered as images of {IMAGE_SIZE} x {IMAGE_SIZE}, the generator's are {shape}")
-    for row in prompts.itertuples():
+    for row, k in islice(product(prompts.itertuples(), range(count)), start, None):
         scene = replace(scene_of(row.prompt), style=source["style"])
-        for k in range(count):
-            rng = np.random.default_rng(seed_of("references", seed, row.prompt, k))
-            yield Item(row.prompt_id, k, row.prompt, to_uint8(render(scene, rng)))
+        rng = np.random.default_rng(seed_of("references", seed, row.prompt, k))
+        yield Item(row.prompt_id, k, row.prompt, to_uint8(render(scene, rng)))
 
 
 def _of_archives(
-    source: dict, prompts: pd.DataFrame, count: int, shape: Shape, _: int, data_folder: Path
+    source: dict, prompts: pd.DataFrame, count: int, shape: Shape, _: int, data_folder: Path, start: int
 ) -> Iterator[Item]:
     """In the order of the archives, which are read once."""
     folder = fetched(source, data_folder)
     wanted = _wanted(folder / source["images_of_prompts"], prompts, count)
+    left_to_pass = start
     for name, read in archive_files(source, folder):
-        if (place := wanted.pop(Path(name).name, None)) is not None:
+        if (place := wanted.pop(Path(name).name, None)) is None:
+            continue
+        if left_to_pass:
+            left_to_pass -= 1
+        else:
             yield Item(*place, open_image(read(), shape, f"{folder}: {name}"))
     if wanted:
         name, (_, _, prompt) = next(iter(wanted.items()))

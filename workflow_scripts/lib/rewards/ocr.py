@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -17,33 +19,52 @@ MINIMUM_SIDE = 128  # pixels; text detectors see nothing in smaller pictures
 
 
 class Recogniser(Protocol):
-    """What reads text."""
+    """What reads text; several threads may ask it at once."""
 
     def read(self, image: np.ndarray) -> str:
         """All text of an image uint8 (H, W, 3), line after line without separators; empty where none is found."""
 
 
-class RapidOCRReader:
-    """PP-OCR's detector and recogniser as rapidocr runs them; the package brings their weights."""
+class EnginePerThread:
+    """A recogniser whose engine is not made to be shared, so that each thread that reads has its own."""
 
     def __init__(self) -> None:
+        self._own = threading.local()
+        self._own.engine = self.new_engine()  # what is missing is said before there are images
+
+    def new_engine(self) -> Callable:
+        """An engine that computes in one thread, so that results do not depend on the number of threads."""
+        raise NotImplementedError
+
+    @property
+    def engine(self) -> Callable:
+        """That of this thread."""
+        if not hasattr(self._own, "engine"):
+            self._own.engine = self.new_engine()
+        return self._own.engine
+
+
+class RapidOCRReader(EnginePerThread):
+    """PP-OCR's detector and recogniser as rapidocr runs them; the package brings their weights."""
+
+    def new_engine(self) -> Callable:
         try:
             from rapidocr import RapidOCR
         except ImportError as error:
             raise UserError("the OCR score needs rapidocr; pip install rapidocr -c constraints.txt") from error
-        threads = {"EngineConfig.onnxruntime.intra_op_num_threads": torch.get_num_threads()}
+        threads = {"EngineConfig.onnxruntime.intra_op_num_threads": 1}
         size = {"Det.limit_type": "min", "Det.limit_side_len": MINIMUM_SIDE}  # else small pictures grow to 736 pixels
-        self.engine = RapidOCR(params={"Global.log_level": "error", **threads, **size})
+        return RapidOCR(params={"Global.log_level": "error", **threads, **size})
 
     def read(self, image: np.ndarray) -> str:
         """The text that both models find."""
         return "".join(self.engine(enlarged(image)[..., ::-1], use_cls=False).txts or ())
 
 
-class PaddleOCRReader:
+class PaddleOCRReader(EnginePerThread):
     """PaddleOCR 2.x for English without its angle classifier, as the paper's code; it fetches its own weights."""
 
-    def __init__(self) -> None:
+    def new_engine(self) -> Callable:
         try:
             from paddleocr import PaddleOCR
         except ImportError as error:
@@ -51,7 +72,7 @@ class PaddleOCRReader:
                 "this OCR score needs PaddleOCR; pip install paddlepaddle==2.6.2 paddleocr==2.9.1 in an environment of "
                 "its own, or let the scale's role ocr be played by the entry ocr (rapidocr)"
             ) from error
-        self.engine = PaddleOCR(use_angle_cls=False, lang="en", use_gpu=False, show_log=False)
+        return PaddleOCR(use_angle_cls=False, lang="en", use_gpu=False, show_log=False, cpu_threads=1)
 
     def read(self, image: np.ndarray) -> str:
         """The text of every line whose confidence is above 0."""
@@ -60,16 +81,20 @@ class PaddleOCRReader:
 
 
 class OCR:
-    """OCR accuracy of images under prompts that state their text: `target` is the pattern whose group 1 it is."""
+    """OCR accuracy of images under prompts that state their text: `target` is the pattern whose group 1 it is.
 
-    def __init__(self, recogniser: Recogniser, target: str = r'"([^"]*)"') -> None:
+    As many images are read at once as `threads` says; without it, as the job has threads (OMP_NUM_THREADS).
+    """
+
+    def __init__(self, recogniser: Recogniser, target: str = r'"([^"]*)"', threads: int | None = None) -> None:
         self.recogniser, self.pattern = recogniser, re.compile(target)
+        self.threads = ThreadPoolExecutor(threads or torch.get_num_threads(), "ocr")
 
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"ocr": (B,)} in [0, 1] of images uint8 (B, H, W, 3). UserError for a prompt that states no text."""
         targets = self.asked(prompts or [""] * len(images))
-        pairs = zip(to_numpy(images), targets, strict=True)
-        return {"ocr": torch.tensor([ocr_accuracy(self.recogniser.read(image), target) for image, target in pairs])}
+        texts = self.threads.map(self.recogniser.read, to_numpy(images))
+        return {"ocr": torch.tensor([ocr_accuracy(*pair) for pair in zip(texts, targets, strict=True)])}
 
     def asked(self, prompts: Sequence[str]) -> list[str]:
         """The text that each prompt asks for. UserError for one that states none."""

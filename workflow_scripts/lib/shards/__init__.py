@@ -1,6 +1,6 @@
 """Collections of images: shards of losslessly compressed images, listed by parts.
 
-A shard `<name>` holds the images of whole prompts in
+A shard `<name>` holds images, sampled ones those of whole prompts, in
 
     <name>.tar                    WebP-lossless images as an ordinary tar: the same images make the same bytes;
                                   a clip is one picture, its frames below each other
