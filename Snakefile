@@ -1,10 +1,11 @@
 """Tables and figures of GAN-RM (arXiv 2506.13846) and Adv-GRPO (arXiv 2511.20256), from prompts to verdicts.
 
-snakemake                          tiny scale: everything on a laptop's CPU, under results/tiny/
-snakemake ganrm                    one paper; `advgrpo` is the other
-snakemake ganrm_tab1               one table (`snakemake --list-target-rules` names them all)
-snakemake --config scale=pilot     the paper's models on one GPU, under results/pilot/
-snakemake -n results/tables/ganrm_tab1.csv   what paper scale would run
+snakemake                     tiny scale: everything on a laptop's CPU, under results/tiny/
+snakemake ganrm               one paper; `advgrpo` is the other
+snakemake ganrm_tab1          one table (`snakemake --list-target-rules` names them all)
+
+snakemake --profile profiles/gpu ganrm_tab1                         pilot scale: the papers' models on one GPU, under results/pilot/
+snakemake --profile profiles/gpu ganrm_tab1 --config scale=paper    paper scale, under results/; add -n for the plan alone
 """
 
 from snakemake.utils import min_version

@@ -229,6 +229,15 @@ def options(values):
     return words
 
 
+def given(*names):
+    """Optional inputs of a job as options, `--start FILE`.
+
+    Snakemake does not record params that depend on the input. So settings, whose change is to make a file again, stand in
+    params of their own.
+    """
+    return lambda wildcards, input: options({name: input.get(name) or None for name in names})
+
+
 def _listed(value):
     return value if isinstance(value, (list, tuple)) else [value]
 

@@ -67,7 +67,7 @@ rule import_images:
         **resources_of("import_images"),
     params:
         options=dataset_options,
-        prompts=lambda wildcards, input: options({"prompts": input.prompts or None}),
+        prompts=given("prompts"),
         source=identity_of_dataset,
         code=code_of("import_images"),
     shell:

@@ -70,7 +70,7 @@ rule score_images:
         **resources_of("score_images"),
     params:
         options=scorer_options,
-        references=lambda wildcards, input: options({"references": input.references or None}),
+        references=given("references"),
         source=identity_of_scorer,
         code=code_of("score_images"),
     shell:

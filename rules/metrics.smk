@@ -57,7 +57,7 @@ def images_evaluated(wildcards):
     return images_of(wildcards.scale, evaluated(wildcards))
 
 
-def metric_options(wildcards, input):
+def metric_options(wildcards):
     scale, collection = wildcards.scale, evaluated(wildcards)
     means, distances = (metrics_of_kind(wildcards, kind) for kind in ("mean_score", "frechet_distance"))
     counts, kernels = CONFIG.scale(scale).counts, metrics_of_kind(wildcards, "kernel_distance")
@@ -75,6 +75,7 @@ def metric_options(wildcards, input):
                 for path in features_of(scale, about["role"], collection)
             ]
             or None,
+            "selection_file": rewards_of_selection(wildcards) or None,
             "reference_features": [
                 f"{name}={path}"
                 for name, about in distances.items()
@@ -83,7 +84,6 @@ def metric_options(wildcards, input):
             or None,
             "kernel": [f"{name}={frechet_of(wildcards, about)}" for name, about in kernels.items()] or None,
             "vbench": [f"{Path(path).stem}={path}" for path in vbench_files(wildcards)] or None,
-            "selection_file": input.rewards or None,
             "resamples": counts["bootstrap_resamples"],
             "minimum_images": max(
                 [about.get("minimum_images", counts["minimum_images_for_fid"]) for about in distances.values()],
@@ -180,7 +180,8 @@ def judge_options(wildcards):
     judges = [
         f"{about['column']}={path}" for about in means for path in scores_of(wildcards.scale, about["role"], collection)
     ]
-    return options({"judges": judges, "resamples": CONFIG.scale(wildcards.scale).counts["bootstrap_resamples"]})
+    resamples = CONFIG.scale(wildcards.scale).counts["bootstrap_resamples"]
+    return options({"judges": judges, "num_proxies": reward_of(wildcards).get("num_proxies"), "resamples": resamples})
 
 
 def history_of_head(wildcards):
@@ -197,11 +198,6 @@ def features_of_what_proxies_cover(wildcards):
     if recipe["kind"] not in HEADS:
         return []
     return features_of(wildcards.scale, recipe["encoder"], imported(wildcards.scale, "references", wildcards.policy))
-
-
-def head_options(wildcards, input):
-    about = {name: input[name] or None for name in ("history", "proxies", "references")}
-    return options({**about, "num_proxies": reward_of(wildcards).get("num_proxies")})
 
 
 rule validate_reward:
@@ -223,7 +219,7 @@ rule validate_reward:
     resources:
         **resources_of("compute_metrics"),
     params:
-        head=head_options,
+        head=given("history", "proxies", "references"),
         options=judge_options,
         code=code_of("validate_reward"),
     shell:

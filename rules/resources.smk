@@ -21,6 +21,7 @@ CPU_JOBS = {
     "select_samples": (8_000, 15, 0),
     "compute_metrics": (16_000, 60, 0),
 }
+TRAININGS = ("train_sft", "train_dpo", "train_grpo")
 # verb -> threads of a GPU job, where more than one: OCR reads on the CPU, 1/3 s an image, while the GPU waits
 THREADS = {"train_grpo": 8}
 TINY = (1_500, 15)
@@ -137,25 +138,38 @@ def needs_of(verb, wildcards):
     return round(memory + more_memory * thousands), max(LEAST_MINUTES, ceil(minutes * thousands))
 
 
+def processes_of(verb, wildcards):
+    """Processes of a job, each with a GPU of its own."""
+    return CONFIG.scale(wildcards.scale).counts.get("training_processes", 1) if verb in TRAININGS else 1
+
+
+def launcher(wildcards):
+    """How a training is started. A resource, not a param: as many processes as one likes train the same policy."""
+    if (processes := processes_of("train_grpo", wildcards)) == 1:
+        return "python -m"
+    return f"python -m torch.distributed.run --standalone --nproc-per-node {processes} -m"
+
+
 def threads_of(verb):
     """Threads of a job of this verb: several where the scale has GPUs, whose machines have CPUs to spare."""
 
     def threads(wildcards):
-        return THREADS[verb] if CONFIG.scale(wildcards.scale).device == "cuda" else 1
+        return processes_of(verb, wildcards) * THREADS[verb] if CONFIG.scale(wildcards.scale).device == "cuda" else 1
 
     return threads
 
 
 def resources_of(verb):
-    """Memory and time of a job of this verb, growing with each attempt, and a GPU where the scale's device is cuda."""
+    """Memory and time of a job of this verb, growing with each attempt, and GPUs where the scale's device is cuda."""
 
     def mem_mb(wildcards, attempt):
-        return needs_of(verb, wildcards)[0] * attempt
+        return needs_of(verb, wildcards)[0] * processes_of(verb, wildcards) * attempt
 
     def runtime(wildcards, attempt):
         return needs_of(verb, wildcards)[1] * attempt
 
     def gpu(wildcards):
-        return int(verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda")
+        on_gpu = verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda"
+        return processes_of(verb, wildcards) * on_gpu
 
     return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu}

@@ -74,10 +74,6 @@ def head_to_score_by(wildcards):
     return beside_head(wildcards, "head.safetensors")
 
 
-def pool_options(wildcards, input):
-    return options({"pool": input.pool or None, "pool_images": input.pool_images or None})
-
-
 def features_to_score(wildcards):
     encoder = reward_of(wildcards)["encoder"]
     return features_of(wildcards.scale, encoder, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
@@ -95,11 +91,11 @@ def given_rewards(wildcards):
     return images_of(wildcards.scale, collection)
 
 
-def assigning_options(wildcards, input):
-    recipe = reward_of(wildcards)
+def assigning_options(wildcards):
+    recipe, read = reward_of(wildcards), given_rewards(wildcards)
     if recipe["kind"] == "scorer":
-        return options({"scores": list(input), "column": recipe["column"]})
-    return options({"random": list(input)})
+        return options({"scores": read, "column": recipe["column"]})
+    return options({"random": read})
 
 
 rule train_reward:
@@ -125,7 +121,7 @@ rule train_reward:
         **resources_of("train_reward"),
     params:
         options=reward_options,
-        pool=pool_options,
+        pool=given("pool", "pool_images"),
         code=code_of("train_reward"),
     shell:
         "python -m workflow_scripts.train_reward --proxies {input.proxies} --negatives {input.negatives} "

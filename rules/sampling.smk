@@ -5,7 +5,7 @@ def weights_of_policy(wildcards):
     return policy_file(wildcards.scale, wildcards.policy)
 
 
-def sampling_options(wildcards, input):
+def sampling_options(wildcards):
     scale, policy, prompt_set = wildcards.scale, wildcards.policy, wildcards.prompt_set
     counts, size = CONFIG.scale(scale).counts, prompts_per_part(scale, policy, prompt_set)
     first = int(wildcards.part) * size
@@ -14,7 +14,6 @@ def sampling_options(wildcards, input):
     return options(
         {
             "model": model_of(scale, policy),
-            "policy": input.policy or None,
             "first_prompt": first,
             "num_prompts": min(size, CONFIG.scale(scale).prompts[prompt_set] - first),
             "samples_per_prompt": CONFIG.samples_per_prompt(policy, prompt_set, scale),
@@ -49,8 +48,9 @@ rule sample_images:
         **resources_of("sample_images"),
     params:
         options=sampling_options,
+        policy=given("policy"),
         source=identity_of_model,
         code=code_of("sample_images"),
     shell:
-        "python -m workflow_scripts.sample_images --prompts {input.prompts} {params.options:q} "
+        "python -m workflow_scripts.sample_images --prompts {input.prompts} {params.policy:q} {params.options:q} "
         "--out {output} > {log} 2>&1"

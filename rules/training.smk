@@ -13,10 +13,10 @@ def images_of_role(wildcards):
     return images_of(wildcards.scale, imported(wildcards.scale, wildcards.dataset, wildcards.policy))
 
 
-def selection_options(wildcards, input):
+def selection_options(wildcards):
     policy = parse_policy(wildcards.policy)
     seed = 1000 * policy.replicate + (policy.round or 0)
-    return options({"selection": input.selection, "latents": CONFIG.scale(wildcards.scale).latents, "seed": seed})
+    return options({"latents": CONFIG.scale(wildcards.scale).latents, "seed": seed})
 
 
 def encoding_options(wildcards):
@@ -45,11 +45,11 @@ def previous_round(wildcards):
     return policy_file(wildcards.scale, CONFIG.previous(wildcards.policy, wildcards.scale))
 
 
-def training_options(wildcards, input):
+def training_options(wildcards):
     policy = parse_policy(wildcards.policy)
     hyperparameters = CONFIG.run(policy.name, wildcards.scale)["training"]
-    start = {"model": model_of(wildcards.scale, policy), "start": input.start or None}
-    return options({**start, **hyperparameters, "seed": 1000 * policy.replicate + policy.round})
+    model = model_of(wildcards.scale, policy)
+    return options({"model": model, **hyperparameters, "seed": 1000 * policy.replicate + policy.round})
 
 
 def prompts_of_run(wildcards):
@@ -75,14 +75,12 @@ def judges_of_run(wildcards):
     return {"rewards": rewards or None, "watch": watched or None, **named}
 
 
-def rollout_options(wildcards, input):
+def rollout_options(wildcards):
     policy, scale = parse_policy(wildcards.policy), wildcards.scale
     run, sampling = CONFIG.run(policy.name, scale), CONFIG.model(CONFIG.base_model(wildcards.policy, scale), scale)
     return options(
         {
             "model": model_of(scale, policy),
-            "start": input.start or None,
-            "references": input.references or None,
             "height": sampling["sampling"]["height"],
             "width": sampling["sampling"]["width"],
             **run["grpo"],
@@ -124,8 +122,8 @@ rule encode_latents:
         options=encoding_options,
         code=code_of("encode_latents"),
     shell:
-        "python -m workflow_scripts.encode_latents --model {params.model} --images {input.images} {params.selection:q} "
-        "{params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.encode_latents --model {params.model} --images {input.images} "
+        "--selection {input.selection} {params.selection:q} {params.options:q} --out {output} > {log} 2>&1"
 
 
 rule encode_given_images:
@@ -169,12 +167,14 @@ rule train_sft:
         "../envs/diffusion.yaml"
     resources:
         **resources_of("train_sft"),
+        launch=launcher,
     params:
+        start=given("start"),
         options=training_options,
         source=identity_of_model,
         code=code_of("train_sft"),
     shell:
-        "python -m workflow_scripts.train_sft --examples {input.examples} {params.options:q} "
+        "{resources.launch} workflow_scripts.train_sft --examples {input.examples} {params.start:q} {params.options:q} "
         "--out {output} > {log} 2>&1"
 
 
@@ -195,12 +195,14 @@ rule train_dpo:
         "../envs/diffusion.yaml"
     resources:
         **resources_of("train_dpo"),
+        launch=launcher,
     params:
+        start=given("start"),
         options=training_options,
         source=identity_of_model,
         code=code_of("train_dpo"),
     shell:
-        "python -m workflow_scripts.train_dpo --examples {input.examples} {params.options:q} "
+        "{resources.launch} workflow_scripts.train_dpo --examples {input.examples} {params.start:q} {params.options:q} "
         "--out {output} > {log} 2>&1"
 
 
@@ -224,11 +226,13 @@ rule train_grpo:
     threads: threads_of("train_grpo")
     resources:
         **resources_of("train_grpo"),
+        launch=launcher,
     params:
+        given=given("start", "references"),
         options=rollout_options,
         source=identity_of_model,
         judges=identity_of_judges,
         code=code_of("train_grpo"),
     shell:
-        "python -m workflow_scripts.train_grpo --prompts {input.prompts} {params.options:q} "
+        "{resources.launch} workflow_scripts.train_grpo --prompts {input.prompts} {params.given:q} {params.options:q} "
         "--out {output[0]} > {log} 2>&1"

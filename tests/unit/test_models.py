@@ -102,12 +102,12 @@ def test_download_commands():
     assert download_command(hub(files=["a.pt", "*.json"])["source"]).endswith("--include a.pt --include '*.json'")
     url = {"url": "https://example.org/weights/inception-2015-12-05.pt"}
     target = "resources/downloads/inception-2015-12-05/inception-2015-12-05.pt"
-    assert download_command(url) == f"curl -L --create-dirs -o {target} {url['url']}"
+    assert download_command(url) == f"curl -fL --create-dirs -o {target} {url['url']}"
 
 
 def test_a_url_source_lies_in_downloads(repository):
     entry = {"source": {"url": "https://example.org/net.pt"}, "sha256": {"net.pt": GOOD}}
-    with pytest.raises(UserError, match="curl -L"):
+    with pytest.raises(UserError, match="curl -fL"):
         resolve_folder(entry)
     (repository / "resources/downloads/net").mkdir(parents=True)
     (repository / "resources/downloads/net/net.pt").write_bytes(CONTENT)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.benchmarks.sd3_sizes import TRUE_TRANSFORMER
 from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import denoiser_name, load_pipeline, save_policy
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, encode_prompts, requests_for, sample, sample_part
@@ -119,23 +120,6 @@ def test_a_merged_adapter_on_named_targets_predicts_as_the_adapter_did(sd3_entry
     joint |= {f"{block}.add_{name}_proj" for block in blocks for name in "qkv"} | {f"{blocks[0]}.to_add_out"}
     second = {f"transformer_blocks.0.attn2.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0")}
     assert adapted_modules == {"attn": joint, "attn_and_attn2": joint | second}
-
-
-TRUE_TRANSFORMER = {  # transformer/config.json of stabilityai/stable-diffusion-3.5-medium
-    "sample_size": 128,
-    "patch_size": 2,
-    "in_channels": 16,
-    "out_channels": 16,
-    "num_layers": 24,
-    "attention_head_dim": 64,
-    "num_attention_heads": 24,
-    "joint_attention_dim": 4096,
-    "caption_projection_dim": 1536,
-    "pooled_projection_dim": 2048,
-    "pos_embed_max_size": 384,
-    "dual_attention_layers": tuple(range(13)),
-    "qk_norm": "rms_norm",
-}
 
 
 def test_the_true_transformer_takes_what_training_gives_it_and_adapts_as_published():

@@ -1,42 +1,24 @@
-"""The worked example of docs/extending.md, followed to the letter in a reduced study."""
+"""docs/extending.md: its worked example, followed to the letter in a reduced study, and its plans."""
 
 from __future__ import annotations
 
-import re
 import shutil
 
 import numpy as np
 import pandas as pd
-import yaml
 from PIL import Image
 
-from tests.workflow.study import IMAGES, REPOSITORY, TINY, Study, assumed
+from tests.documents import blocks_of, follow, snippets_of
+from tests.workflow.study import IMAGES, REPOSITORY, TINY, assumed, make_study
 
-SNIPPET = re.compile(r"In `(config/[\w/]+\.yaml)`:\n\n((?:(?: {4}.*)?\n)+)")
-
-
-def follow(study: Study, text: str) -> None:
-    """Put every snippet of a text where it says that it belongs."""
-    for file, snippet in SNIPPET.findall(text):
-        path, new = study.root / file, yaml.safe_load(snippet)
-        if path.exists():
-            study.edit(file, lambda old, new=new: merge(old, new))
-        else:
-            path.write_text(yaml.safe_dump(new, sort_keys=False))
-
-
-def merge(old: dict, new: dict) -> None:
-    for key, value in new.items():
-        if isinstance(value, dict) and isinstance(old.get(key), dict):
-            merge(old[key], value)
-        else:
-            old[key] = value
+PAGE = REPOSITORY / "docs/extending.md"
 
 
 def test_the_worked_example_runs_as_it_is_written(study):
-    text = (REPOSITORY / "docs/extending.md").read_text()
+    text = PAGE.read_text()
     example = text[text.index("## A worked example") : text.index("## Other target images")]
-    follow(study, example)
+    for file, snippet in snippets_of(example):
+        follow(study.root, file, snippet)
     study.edit(TINY, lambda scale: scale["images"].update(my_images=assumed(IMAGES)))
     shutil.copytree(REPOSITORY / "resources/zoo/sd15", study.root / "resources/downloads/my_model")
     folder = study.root / "resources/user_images"
@@ -53,3 +35,15 @@ def test_the_worked_example_runs_as_it_is_written(study):
     assert table["ours"].notna().all()
     before, after = (table[table["row"] == row].set_index("column")["ours"] for row in ("before", "DPO"))
     assert not before.equals(after)
+
+
+def test_every_plan_of_the_page_can_be_made_after_its_snippets(tmp_path):
+    study = make_study(tmp_path / "study", resources=False, reduced=False)
+    for file, snippet in snippets_of(PAGE.read_text()):
+        follow(study.root, file, snippet)
+    lines = "".join(blocks_of(PAGE.read_text())).splitlines()
+    for command, grpo_runs in (("snakemake -n ", 2), ("snakemake --profile profiles/gpu -n ", 0)):
+        targets = [line.removeprefix(command) for line in lines if line.startswith(command)]
+        jobs = study.dry_run(*command.split()[1:-1], *targets)
+        assert len(targets) > 3 and jobs["train_dpo"] > 1 and jobs["compute_metrics"] >= 3
+        assert jobs.get("train_grpo", 0) == grpo_runs

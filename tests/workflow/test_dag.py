@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.workflow.study import REPOSITORY, TARGETS, Study, assumed, jobs_of, make_study
+from tests.workflow.study import REPOSITORY, TARGETS, TINY, Study, assumed, jobs_of, make_study
 from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config
 
 PAPER_TABLE = "results/tables/ganrm_tab1.csv"
@@ -71,7 +71,9 @@ def test_a_bare_snakemake_makes_everything_and_directions_every_claim(planned):
     expected |= {"make_table": len(config.tables), "check_architecture": len(config.architectures)}
     assert {rule: jobs[rule] for rule in expected} == expected
     assert jobs["validate_reward"] >= 1 and jobs["make_user_study"] == len(config.studies)
-    claiming = [one for one in config.tables.values() if any(row.better_than and row.paper for row in one.rows)]
+    claiming = [
+        one for one in config.tables.values() if "_q_" not in one.name and any(row.better_than for row in one.rows)
+    ]
     assert replicated["summarize_directions"] == len(claiming)
     assert replicated["train_dpo"] >= 3 * 3
 
@@ -202,3 +204,18 @@ def test_a_job_asks_for_what_its_images_need(planned, target, minutes, megabytes
     said = planned.snakemake("-n", target).stdout
     resources = re.search(rf"output: {target}(?:,.*)?\n(?:    .*\n)*?    resources: (.+)\n", said)[1]
     assert f"runtime={minutes}," in resources and f"mem_mb={megabytes}," in resources
+
+
+def test_settings_stand_in_params_that_snakemake_records():
+    """It records no param that is made from the input, so only files may: a changed setting must repeat its step."""
+    rules = {path.name: path.read_text() for path in (REPOSITORY / "rules").glob("*.smk")}
+    found = {name: text.count("wildcards, input") for name, text in rules.items() if "wildcards, input" in text}
+    assert found == {"common.smk": 1}, "use given(…) for the files, and a function of the wildcards for the settings"
+
+
+def test_several_processes_train_one_policy(tmp_path):
+    study = make_study(tmp_path / "study", reduced=False)
+    study.edit(TINY, lambda scale: scale["counts"].update(training_processes=2))
+    plan = study.snakemake("-n", "-p", "results/tiny/policies/flow_grpo_pickscore.r1/policy.json").stdout
+    assert "python -m torch.distributed.run --standalone --nproc-per-node 2 -m workflow_scripts.train_grpo" in plan
+    assert "mem_mb=3000" in plan

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.workflow.study import FIGURE, IMAGES, PROMPTS, SAMPLES, TABLE, TARGETS, Study, jobs_of
+from tests.workflow.study import FIGURE, IMAGES, PROMPTS, SAMPLES, TABLE, TARGETS, TINY, Study, jobs_of
 from workflow_scripts.lib.files import read_json
 from workflow_scripts.lib.shards import Part
 
@@ -23,6 +23,20 @@ METRICS = ["fid", "kid", "imagereward", "pickscore", "hps", "clipscore", "scene_
 ROWS = ["Base-model", "DiffusionDPO", "Ours-RM@10", "Ours-SFT", "Ours-DPO (round 1)", "Ours-DPO"]
 DISTANCES = 2  # Inception's and CLIP's class
 AFTER_METRICS = {"compute_metrics": 9, "make_table": 1, "plot_ranks": 1, "ganrm_tab1": 1, "ganrm_fig2": 1}
+
+
+ANOTHER = {"value": 1e-7, "assumed": "another value, for a test"}
+ANOTHER_COUNT = {"value": IMAGES - 1, "assumed": "another value, for a test"}
+
+
+def runs_of(scale: dict) -> dict:
+    """What the scale changes of every training."""
+    return scale["overrides"]["runs"]["training"]
+
+
+def rewards_of(scale: dict) -> dict:
+    """What the scale changes of every reward."""
+    return scale["overrides"]["rewards"]
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +221,28 @@ def test_an_edit_of_the_configuration_reruns_what_it_changes(finished, tmp_path,
     study = finished.copy(tmp_path / "study")
     study.edit(file, change)
     assert study.dry_run(*TARGETS).keys() - {*TARGETS, "total"} == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "first", "kept"),
+    [
+        (
+            MODELS,
+            lambda models: models["tiny_sd15"]["sampling"]["guidance_scale"].update(value=2.5),
+            "sample_images",
+            set(),
+        ),
+        (TINY, lambda scale: runs_of(scale).update(adam_epsilon=ANOTHER), "train_sft", {"import_images"}),
+        (TINY, lambda scale: runs_of(scale).update(adam_epsilon=ANOTHER), "train_dpo", {"import_images"}),
+        (TINY, lambda scale: rewards_of(scale).update(num_proxies=ANOTHER_COUNT), "train_reward", {"import_images"}),
+    ],
+    ids=["sampler", "SFT", "DPO", "reward"],
+)
+def test_an_edited_setting_repeats_the_step_that_it_belongs_to(finished, tmp_path, file, change, first, kept):
+    study = finished.copy(tmp_path / "study")
+    study.edit(file, change)
+    jobs = study.dry_run(*TARGETS).keys()
+    assert first in jobs and not jobs & kept
 
 
 def test_jobs_leave_a_log_and_a_benchmark_each(finished):

@@ -64,7 +64,7 @@ def download_command(source: dict) -> str:
     """The shell command that fetches a hub or url source to where `resolve_folder` looks for it."""
     if "url" in source:
         target = _url_folder(source) / Path(source["url"]).name
-        return shlex.join(["curl", "-L", "--create-dirs", "-o", str(target), source["url"]])
+        return shlex.join(["curl", "-fL", "--create-dirs", "-o", str(target), source["url"]])
     patterns = [word for pattern in _patterns(source) or [] for word in ("--include", pattern)]
     revision = ["--revision", source["revision"]] if "revision" in source else []
     return shlex.join(["hf", "download", source["hub"], *revision, *patterns])

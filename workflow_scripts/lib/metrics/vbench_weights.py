@@ -33,12 +33,12 @@ _URLS = {
     ),
     "umt_model/l16_ptk710_ftk710_ftk400_f16_res224.pth": f"{_HUB}/l16_ptk710_ftk710_ftk400_f16_res224.pth",
 }
-FETCH = {name: f"curl -L --create-dirs -o {name} {url}" for name, url in _URLS.items()} | {
+FETCH = {name: f"curl -fL --create-dirs -o {name} {url}" for name, url in _URLS.items()} | {
     "dino_model/facebookresearch_dino_main/hubconf.py": (
         "git clone https://github.com/facebookresearch/dino dino_model/facebookresearch_dino_main"
     ),
     "raft_model/models/raft-things.pth": (
-        "curl -L --create-dirs -o raft_model/models.zip https://dl.dropboxusercontent.com/s/4j4z58wuv8o0mfz/models.zip"
+        "curl -fL --create-dirs -o raft_model/models.zip https://dl.dropboxusercontent.com/s/4j4z58wuv8o0mfz/models.zip"
         " && unzip -d raft_model raft_model/models.zip"
     ),
     "huggingface/models--bert-base-uncased/refs/main": "HF_HUB_CACHE=huggingface hf download bert-base-uncased",

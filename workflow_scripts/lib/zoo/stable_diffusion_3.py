@@ -6,15 +6,13 @@ import torch
 from torch import Tensor
 
 from ..training.denoiser import predict as predict_velocity
-from ..world.prompts import KIND_WEIGHTS
 from .corpus import Corpus
 from .stable_diffusion import fit_to_captions, text_config
 
 LAYERS, WIDTH, HEAD_WIDTH = 4, 96, 24
 WIDTHS = (32, 64)  # of the text encoders
 SHIFT = 3.0  # SD3's, for 512 pixels and more
-CRISP_SHARE = 0.4  # as the tiny SDXL: of mixed quality, yet with words that can be read
-WORD_SHARE = 0.25  # words are the hardest to draw, and what OCR rewards
+CRISP_SHARE = 0.4  # as the tiny SDXL: of mixed quality
 
 
 def build_text_encoders_3(tokenizer):
@@ -74,14 +72,12 @@ def build_pipeline_3(vae, tokenizer, layers: int, width: int, latent_channels: i
 
 
 def train_stable_diffusion_3(corpus: Corpus, vae, tokenizer, steps: int, batch: int, seed: int):
-    """Train transformer and both text encoders on captions and images of mixed quality, words more often than usual.
+    """Train transformer and both text encoders on captions and images of mixed quality.
 
     Returns a `StableDiffusion3Pipeline` without the VAE, which is shipped once, with the tiny SD1.5.
     """
     torch.manual_seed(seed)
     pipeline = build_pipeline_3(None, tokenizer, LAYERS, WIDTH, vae.config.latent_channels).to(corpus.device)
-    others = (1 - WORD_SHARE) / (1 - KIND_WEIGHTS["word"])
-    corpus.weigh({kind: weight * others for kind, weight in KIND_WEIGHTS.items()} | {"word": WORD_SHARE})
 
     def predict(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
         encoders = (pipeline.text_encoder, pipeline.text_encoder_2)
