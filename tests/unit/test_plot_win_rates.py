@@ -35,7 +35,7 @@ def test_each_bar_is_as_long_as_its_share_and_says_what_it_is(tmp_path):
     assert [bar.get_width() for bar in axes[0].patches] == [100, 70, 100, 50]
     assert axes[0].patches[1].get_facecolor() != axes[1].patches[1].get_facecolor()
     titles = [ax.get_title(loc="left") for ax in axes]
-    assert titles[0] == "SecondTitle against FirstTitle\nvotes" and "not votes" in titles[1]
+    assert titles[0] == "SecondTitle\nagainst FirstTitle\n(votes)" and "not votes" in titles[1]
     diamonds = [[line.get_xdata()[0] for line in ax.get_lines() if line.get_marker() == "D"] for ax in axes]
     assert diamonds == [[75], [], []]
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 OTHER, STAND_IN = "#BFBFBF", "#9A7FB5"
 ACROSS = 2
-PANEL_WIDTH, BAR_HEIGHT, AROUND = 3.4, 0.24, 0.7  # inches
+PANEL_WIDTH, BAR_HEIGHT, AROUND = 4.2, 0.32, 1.0  # inches
+LABEL_WIDTH = 24  # characters of a line
 VOTES, PROXY = "votes", "automatic stand-in, not votes"
 
 
@@ -86,12 +88,12 @@ def _draw(ax: "Axes", panel: StudyPanel) -> None:
         ax.barh(place, 100, height=0.7, color=OTHER)
         ax.barh(place, bar.share, height=0.7, color=colour)
         ax.plot([bar.low, bar.high], [place, place], color="black", linewidth=0.8)
-        ax.annotate(f"{bar.share:.0f} %", (2, place), va="center", color="white", fontweight="bold")
+        ax.annotate(f"{bar.share:.0f} %", (103, place), va="center", annotation_clip=False)
         if bar.paper is not None:
             ax.plot(bar.paper, place, marker="D", markersize=4, color="#D55E00", markeredgecolor="white")
     ax.axvline(50, color="white", linewidth=0.8)
-    ax.set_title(f"{panel.b} against {panel.a}\n{panel.source}", loc="left")
-    ax.set_yticks(range(len(panel.bars)), [bar.name for bar in panel.bars])
+    ax.set_title(f"{panel.b}\nagainst {panel.a}\n({panel.source})", loc="left")
+    ax.set_yticks(range(len(panel.bars)), [fill(bar.name, LABEL_WIDTH) for bar in panel.bars])
     ax.set_xlim(0, 100)
     ax.invert_yaxis()
     ax.tick_params(left=False)
