@@ -9,7 +9,7 @@ ZOO = {
     "vae": ([], 8000, 10),
     "sd15": (["vae", "tokenizer"], 8000, 16),
     "sdxl": (["vae", "tokenizer"], 14000, 16),
-    "sd3": (["vae", "tokenizer"], 2200, 32),
+    "sd3": (["vae", "tokenizer"], 2600, 32),
     "clip": (["tokenizer"], 900, 128),
     "pickscore": (["clip"], 400, 64),
     "hps": (["clip"], 400, 64),

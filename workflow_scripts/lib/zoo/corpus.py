@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,21 +40,21 @@ class Spoilt:
 
 
 class Corpus:
-    """All drawable scenes as uint8 images at every blur level, (levels, scenes, 3, 32, 32), weighted by their kind."""
+    """All drawable scenes as uint8 images at every blur level, (levels, scenes, 3, 32, 32), weighted by their kind.
 
-    def __init__(self, device: str, style: str = "colour") -> None:
+    `styles` are the shares of the styles.
+    """
+
+    def __init__(self, device: str, styles: Mapping[str, float]) -> None:
         self.device = device
-        self.scenes: list[Scene] = drawable_scenes(style)
+        self.scenes: list[Scene] = [scene for style in styles for scene in drawable_scenes(style)]
         clean = np.stack([render(scene) for scene in self.scenes])
         levels = np.stack([to_uint8(blur(clean, sigma)) for sigma in BLUR_LEVELS])
         self.images = torch.from_numpy(levels).permute(0, 1, 4, 2, 3).contiguous().to(device)
-        self.weigh(KIND_WEIGHTS)
+        sorts = [(scene.kind, scene.style) for scene in self.scenes]
+        weights = {sort: KIND_WEIGHTS[sort[0]] / count * styles[sort[1]] for sort, count in Counter(sorts).items()}
+        self.weights = torch.tensor([weights[sort] for sort in sorts], device=self.device)
         self._index = {scene: i for i, scene in enumerate(self.scenes)}
-
-    def weigh(self, kind_weights: dict[str, float]) -> None:
-        """Draw scenes of each kind with this share."""
-        kinds = [scene.kind for scene in self.scenes]
-        self.weights = torch.tensor([kind_weights[kind] / kinds.count(kind) for kind in kinds], device=self.device)
 
     def draw_scenes(self, batch: int, generator: torch.Generator, replacement: bool = True) -> Tensor:
         """Indices of scenes, (batch,)."""

@@ -161,9 +161,9 @@ def encode_corpus(
 
 
 def caption_tokens(tokenizer, corpus: Corpus) -> list[Tensor]:
-    """Token ids of every scene's caption, (scenes, L), with its place and without, and of the empty caption, (1, L)."""
+    """Token ids of each scene's caption (scenes, L), with place and style and without, and of the empty one (1, L)."""
     stated = [scene.caption() for scene in corpus.scenes]
-    left_open = [replace(scene, place=None).caption() for scene in corpus.scenes]
+    left_open = [replace(scene, place=None, style="colour").caption() for scene in corpus.scenes]
     return [
         tokenizer(captions, padding="max_length", return_tensors="pt").input_ids.to(corpus.device)
         for captions in (stated, left_open, [""])
@@ -171,7 +171,7 @@ def caption_tokens(tokenizer, corpus: Corpus) -> list[Tensor]:
 
 
 def draw_captions(tokens: list[Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
-    """Token ids (B, L): the place left open in OPEN_SHARE of the captions, CAPTION_DROPOUT of them empty."""
+    """Token ids (B, L): place and style left open in OPEN_SHARE of the captions, CAPTION_DROPOUT of them empty."""
     stated, left_open, empty = tokens
     luck = torch.rand(len(index), 1, device=index.device, generator=generator)
     ids = torch.where(luck < OPEN_SHARE, left_open[index], stated[index])
