@@ -49,9 +49,9 @@ docs: $(READY) ## copy the tiny scale's tables, verdicts and pictures into docs/
 	mkdir -p docs/results/directions
 	cp results/tiny/tables/*.md docs/results/
 	-cp results/tiny/directions/*.md docs/results/directions/
-	cp results/tiny/figures/ganrm_fig1.png results/tiny/figures/ganrm_fig2.png docs/results/
+	cd results/tiny/figures && cp ganrm_fig1.png ganrm_fig2.png advgrpo_fig17.png advgrpo_hacking.png $(CURDIR)/docs/results/
 	cp results/tiny/validity/ganrm.sd15.eval.csv docs/results/validity.csv
-	cp results/tiny/figures/ganrm_fig3.png docs/images/
+	cp results/tiny/figures/ganrm_fig3.png results/tiny/figures/advgrpo_fig5.png docs/images/
 
 bench: $(READY) ## benchmarks, each beside its goal
 	python -m tests.benchmarks

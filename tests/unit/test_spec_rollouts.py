@@ -215,7 +215,7 @@ MISTAKES = {
     ),
     "window beyond the last step": (
         TINY,
-        "sampling_steps: {value: 8,",
+        "sampling_steps: {value: 5,",
         "sampling_steps: {value: 2,",
         "",
         "has a window that ends with step 2 of 2, the last of which is not stochastic",
