@@ -6,6 +6,7 @@ snakemake ganrm_tab1          one table (`snakemake --list-target-rules` names t
 
 snakemake --profile profiles/gpu ganrm_tab1                         pilot scale: the papers' models on one GPU, under results/pilot/
 snakemake --profile profiles/gpu ganrm_tab1 --config scale=paper    paper scale, under results/; add -n for the plan alone
+snakemake --profile profiles/slurm ganrm_tab1                       the same on a cluster
 """
 
 from snakemake.utils import min_version

@@ -384,7 +384,7 @@ def test_replay_keeps_what_the_next_epoch_needs():
 
 
 def train_as_one_of_two(rank, folder, entry, port):
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     settings = replace(SETTINGS, generator_epochs=1, micro_batch_size=2)
     out = folder / "policy" / "policy.json"

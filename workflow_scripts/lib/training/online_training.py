@@ -19,6 +19,7 @@ from .grpo_training import GRPOTraining, print_arithmetic
 from .judges import Judges
 from .rollouts import Sampler
 from .settings import GRPOSettings, TrainingSettings
+from .updates import accelerator_of
 
 
 def train_online(
@@ -42,9 +43,7 @@ def train_online(
     pixels. The weights written are the moving average, if there is one; a discriminator is kept as discriminator.pt.
     Stopped and started again it continues.
     """
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(mixed_precision=training.mixed_precision)
+    accelerator = accelerator_of(training)
     pipeline = load_pipeline(entry, entries, start, "cpu", torch.float32)
     torch.manual_seed(seed)  # adapters start at random
     denoiser = Denoiser.of(denoiser_of(pipeline), training, needs_reference=settings.kl_weight > 0)

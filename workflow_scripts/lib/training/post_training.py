@@ -19,6 +19,7 @@ from .examples import Examples, conditioning
 from .loop import Training
 from .noise import StepDraw, draw_step, noise_schedule, targets
 from .settings import TrainingSettings
+from .updates import accelerator_of
 
 
 class DenoisingErrors:
@@ -72,9 +73,7 @@ def post_train(
     DPO's reference is what training starts from, or with `reference` "base" the untouched model. Stopped and started
     again it continues.
     """
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    accelerator = accelerator_of(settings)
     examples, made_of = Examples.load(examples_path)
     if objective == "dpo" and examples.worst is None:
         raise UserError(f"{examples_path} has no rejected images, which DPO needs; encode pairs with encode_latents")

@@ -105,6 +105,13 @@ class Updates:
             )
 
 
+def accelerator_of(settings: TrainingSettings):
+    """The processes of a training: those it was started with, on GPUs, or on CPUs where there is none."""
+    from accelerate import Accelerator
+
+    return Accelerator(mixed_precision=settings.mixed_precision, cpu=not torch.cuda.is_available())
+
+
 class Checkpoints:
     """States of a training in a folder, one every `seconds`, less often where saving takes long; 0 saves each time."""
 
