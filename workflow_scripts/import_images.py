@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import pandas as pd
 
-    from workflow_scripts.lib.data.images import read_dataset
+    from workflow_scripts.lib.data.images import contents, read_dataset
     from workflow_scripts.lib.data.importing import import_part
     from workflow_scripts.lib.data.references import read_references
     from workflow_scripts.lib.files import sha256
@@ -45,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     belonging = {"prompts": sha256(args.prompts)} if args.prompts else {}
     frames = {"frames": args.shape[0]} if len(args.shape) == 3 else {}
     per_shard = max(1, args.images_per_shard // frames.get("frames", 1))
-    made_of = fingerprint(**about, **belonging, per_shard=per_shard, code=code_of("import_images"))
+    made_of = fingerprint(
+        **about, **belonging, contents=contents(source), per_shard=per_shard, code=code_of("import_images")
+    )
     about["data_folder"] = Path(config.settings["data_folder"])
     if args.prompts:
         prompts = pd.read_parquet(args.prompts)

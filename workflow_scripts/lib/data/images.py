@@ -93,6 +93,14 @@ def _videos(source: dict, count: int, shape: Shape, data_folder: Path, start: in
     _enough(done, count, Path(source["path"]) if "path" in source else fetched(source, data_folder))
 
 
+def contents(source: dict) -> list[tuple[str, int, int]] | None:
+    """Name, size and time of every file of a user's folder, which may change under the same name; None without one."""
+    if "path" not in source:
+        return None
+    files = sorted(path for path in Path(source["path"]).rglob("*") if path.is_file())
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+
+
 def _folder(folder: Path, count: int, shape: Shape, start: int) -> Iterator[Item]:
     if not folder.is_dir():
         raise UserError(
