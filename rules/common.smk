@@ -203,7 +203,7 @@ def everything_of(paper=""):
 
 
 def direction_summaries(paper=""):
-    """Summaries over replicates, at the chosen scale, of the tables with claims of the paper; questions of ours are told by `_q_`."""
+    """Summaries over replicates, at the chosen scale, of the tables with claims of a paper: all but questions, `_q_`."""
     if len(replicates := CONFIG.replicates(SCALE)) < FEWEST_REPLICATES:
         raise UserError(
             f"directions need {FEWEST_REPLICATES} replicates, scale '{CONFIG.settings['scale']}' has {replicates}: "

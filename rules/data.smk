@@ -52,7 +52,7 @@ rule make_prompts:
 
 
 rule import_images:
-    """Bring proxies, references or preference pairs into shards, all cropped and resized as the generator's images; a killed job keeps its finished shards."""
+    """Images of a data role into shards, cropped and resized as the generator's; a killed job keeps finished shards."""
     input:
         prompts=prompts_of_dataset,
     output:

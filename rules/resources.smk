@@ -25,9 +25,8 @@ TRAININGS = ("train_sft", "train_dpo", "train_grpo")
 # verb -> threads of a GPU job, where more than one: OCR reads on the CPU, 1/3 s an image, while the GPU waits
 THREADS = {"train_grpo": 8}
 TINY = (1_500, 15)
-MEMORY_OF_LONG_PROMPTS = (
-    4_000  # MB for 1,000 examples of SD3: 205 x 4,096 numbers of 16 bits and the latents, twice while they are written
-)
+# MB for 1,000 examples of SD3: 205 x 4,096 numbers of 16 bits and the latents, twice while they are written
+MEMORY_OF_LONG_PROMPTS = 4_000
 LEAST_MINUTES = 15  # to start, load a model and write
 
 
