@@ -1,0 +1,39 @@
+"""The jobs behind targets, as snakemake plans them: which are done, which are left, and what each asks for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the graph. `resources` are those of its first attempt (mem_mb in MB, runtime in minutes)."""
+
+    rule: str
+    wildcards: dict[str, str]
+    input: list[str]
+    output: list[str]
+    log: list[str]
+    benchmark: str | None
+    threads: int
+    resources: dict[str, Any]
+    needed: bool
+
+
+def planned_jobs(words: Sequence[str]) -> list[Job]:
+    """Jobs of one graph that snakemake builds under these words (targets, --profile, --config); targets are no jobs.
+
+    It takes no lock and writes nothing, so it may run beside a head. UserError with snakemake's own words where it fails.
+    """
+    command = [sys.executable, "-m", "workflow_scripts.list_jobs", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise UserError(f"snakemake cannot plan this: {done.stderr.strip()[-1500:]}")
+    return [Job(**json.loads(line)) for line in done.stdout.splitlines() if line]

@@ -1,0 +1,54 @@
+"""List the jobs behind targets as JSON lines: what each needs, writes and asks for, and whether it is still to be done.
+
+The words are those of snakemake (targets, --profile, --config). Nothing is run, locked or written.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snakemake.dag import DAG
+    from snakemake.jobs import Job
+
+MORE_CORES_THAN_ANY_JOB_ASKS_FOR = 100_000  # threads shall not be cut to the cores of this machine
+
+
+def main() -> None:
+    """Let snakemake build its graph as for `--summary`, with all settings of its profiles, and print jobs instead."""
+    from snakemake.cli import main as snakemake
+    from snakemake.dag import DAG
+
+    DAG.summary = summary
+    cores = ["--cores", str(MORE_CORES_THAN_ANY_JOB_ASKS_FOR)]
+    snakemake([*sys.argv[1:], "--summary", *cores])
+
+
+async def summary(dag: DAG, detailed: bool = False) -> AsyncIterator[str]:
+    """A line for each job; of targets that make nothing themselves there is none."""
+    for job in dag.jobs:
+        if job.output:
+            yield json.dumps(about(job, dag))
+
+
+def about(job: Job, dag: DAG) -> dict[str, Any]:
+    """What is known of a job before it runs."""
+    resources = {name: value for name, value in job.resources.items() if not name.startswith("_")}
+    return {
+        "rule": job.rule.name,
+        "wildcards": job.wildcards_dict,
+        "input": list(map(str, job.input)),
+        "output": list(map(str, job.output)),
+        "log": list(map(str, job.log)),
+        "benchmark": str(job.benchmark) if job.benchmark else None,
+        "threads": job.threads,
+        "resources": {name: value for name, value in resources.items() if isinstance(value, int | float | str)},
+        "needed": dag.needrun(job),
+    }
+
+
+if __name__ == "__main__":
+    main()
