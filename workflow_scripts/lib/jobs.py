@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import UserError
+
+ONLY_LOOKS = "WORKFLOW_ONLY_LOOKS"
+"""Environment variable of a snakemake that is no head: it makes nothing, and shall leave locks as they are."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,11 @@ class Job:
 def planned_jobs(words: Sequence[str]) -> list[Job]:
     """Jobs of one graph that snakemake builds under these words (targets, --profile, --config); targets are no jobs.
 
-    It takes no lock and writes nothing, so it may run beside a head. UserError with snakemake's own words where it fails.
+    It takes no lock and writes nothing, so it may run beside a head. UserError with snakemake's words where it fails.
     """
     command = [sys.executable, "-m", "workflow_scripts.list_jobs", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, ONLY_LOOKS: "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         raise UserError(f"snakemake cannot plan this: {done.stderr.strip()[-1500:]}")
     return [Job(**json.loads(line)) for line in done.stdout.splitlines() if line]

@@ -38,11 +38,16 @@ def sole_writer(out: Path) -> Iterator[None]:
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    path = out.parent / f".{out.name}.lock"
+    path = lock_of(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _waited_for(path, out):
         yield
         path.unlink(missing_ok=True)  # while it is held: who waits for it looks whether it is still the same file
+
+
+def lock_of(out: Path) -> Path:
+    """The lock of who works on the file `out`."""
+    return out.parent / f".{out.name}.lock"
 
 
 def owners(folder: Path) -> list[dict]:
@@ -55,6 +60,16 @@ def owners(folder: Path) -> list[dict]:
             else:
                 held.append(_owner(file))
     return held
+
+
+def holder(path: Path) -> dict | None:
+    """Who holds the lock `path` now; None if nobody does. Looks only: also where nothing can be written."""
+    with suppress(OSError), open(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _owner(file)
+    return None
 
 
 def hold(path: Path) -> IO[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,33 +14,75 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def progress(iterable: Iterable[T], total: int | None = None, desc: str = "") -> Iterator[T]:
-    """Yield from `iterable`, with tqdm on a terminal, else a line on stderr at most every 30 s."""
+def progress(iterable: Iterable[T], total: int | None = None, desc: str = "", done: int = 0) -> Iterator[T]:
+    """Yield from `iterable` and show how far it is; of `total` items, `done` were there before it."""
     if total is None and hasattr(iterable, "__len__"):
-        total = len(iterable)
-    if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        return iter(tqdm(iterable, total=total, desc=desc))
-    return _with_lines(iterable, total, desc)
-
-
-def _with_lines(iterable: Iterable[T], total: int | None, desc: str) -> Iterator[T]:
-    start = last = time.monotonic()
-    for done, item in enumerate(iterable, 1):
+        total = done + len(iterable)
+    shown = Progress(total, desc, done)
+    for item in iterable:
         yield item
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES:
-            last = now
-            print(_line(done, total, now - start, desc), file=sys.stderr, flush=True)
+        shown.advance()
+    shown.close()
 
 
-def _line(done: int, total: int | None, seconds: float, desc: str) -> str:
-    """`sampling: 120/2000 (6 %), 3.2/s, 0:09:47 left`, or slow loops as seconds per item."""
-    rate = done / seconds
-    speed = f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
-    if not total:
-        return f"{desc}: {done}, {speed}"
-    left = int(max(total - done, 0) / rate)
-    clock = f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
-    return f"{desc}: {done}/{total} ({done / total:.0%}), {speed}, {clock} left"
+class Progress:
+    """How much of something is done: with tqdm on a terminal, else a line on stderr at most every 30 s.
+
+    What was `done` before, by an interrupted job, counts as done but not in the rate. Of several processes of one
+    training the first speaks.
+    """
+
+    def __init__(self, total: int | None, desc: str, done: int = 0) -> None:
+        self.total, self.desc, self.done, self.before = total, desc, done, done
+        self.start = self.last = self.now = time.monotonic()
+        self.silent, self.bar = os.environ.get("RANK", "0") != "0", None
+        if sys.stderr.isatty() and not self.silent:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, desc=desc, initial=done)
+
+    def skip(self, count: int) -> None:
+        """`count` more were done before."""
+        self.before += count
+        if self.bar is not None:
+            self.bar.initial += count
+        self.advance(count)
+
+    def advance(self, count: int = 1) -> None:
+        """`count` more are done."""
+        self.done, self.now = self.done + count, time.monotonic()
+        if self.bar is not None:
+            self.bar.update(count)
+        elif self.now - self.last >= SECONDS_BETWEEN_LINES:
+            self._say()
+
+    def close(self) -> None:
+        """All is done. A log hears of it if it took long enough to be told of."""
+        if self.bar is not None:
+            self.bar.close()
+        elif self.now - self.start >= SECONDS_BETWEEN_LINES and self.now > self.last:
+            self._say()
+
+    def _say(self) -> None:
+        self.last = self.now
+        if not self.silent and self.done > self.before:
+            print(self._line(self.now - self.start), file=sys.stderr, flush=True)
+
+    def _line(self, seconds: float) -> str:
+        """`sampling: 120/2000 (6%), 3.2/s, 0:09:47 left`, or slow loops as seconds per item."""
+        rate = (self.done - self.before) / seconds
+        speed = f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
+        if not self.total:
+            return f"{self.desc}: {self.done}, {speed}"
+        left = timedelta(seconds=int(max(self.total - self.done, 0) / rate))
+        return f"{self.desc}: {self.done}/{self.total} ({self.done / self.total:.0%}), {speed}, {left} left"
+
+
+def no_loading_bars() -> None:
+    """Switch off the bars that diffusers and transformers draw while they load weights, which fill logs."""
+    from diffusers.utils import logging as diffusers
+    from transformers.utils import logging as transformers
+
+    if not sys.stderr.isatty():
+        diffusers.disable_progress_bar()
+        transformers.disable_progress_bar()

@@ -22,7 +22,7 @@ def import_part(
 
     shards = list(takewhile(bool, (committed(out.parent, name(number), made_of) for number in count())))
     done = sum(shard["images"] for shard in shards)
-    items = progress(read(start=done), total - done, "images")
+    items = progress(read(start=done), total, "images", done)
     for first in items:
         with ShardWriter(out.parent, name(len(shards)), made_of) as writer:
             for item in chain([first], islice(items, per_shard - 1)):

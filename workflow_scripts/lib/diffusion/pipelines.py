@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from ..files import read_json, sha256, write_json
 from ..models import resolve_folder
+from ..progress import no_loading_bars
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,7 @@ def load_pipeline(
     import diffusers
     import torch
 
+    no_loading_bars()
     base = entries[entry["base"]] if entry.get("base") else entry
     folder = resolve_folder(base)
     parts = absent_parts(folder) | OPTIONS.get(entry["class"], {})

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..progress import progress
+from ..progress import Progress
 from ..seeds import seed_of
 from ..shards import ImageRecord, ShardWriter, committed, key_of, write_part
 
@@ -71,7 +71,7 @@ def sample_part(
     fingerprint: str,
 ) -> None:
     """Draw the images of each shard not yet committed beside `out`, then write `out`, the part that lists them."""
-    entries, bar = [], progress_by_images(sum(map(len, shards)))
+    entries, bar = [], Progress(sum(map(len, shards)), "sampling")
     for number, requests in enumerate(shards):
         name = f"{out.stem}-shard{number:05d}"
         entry = committed(out.parent, name, fingerprint)
@@ -79,13 +79,16 @@ def sample_part(
             with ShardWriter(out.parent, name, fingerprint) as writer:
                 entry = _sample_shard(pipeline, requests, settings, batch_size, writer, bar)
         else:
-            bar(len(requests))
+            bar.skip(len(requests))
         entries.append(entry)
+    bar.close()
     frames = {"frames": settings.num_frames} if settings.num_frames else {}
     write_part(out, entries, fingerprint, sampling=settings.call_arguments(), **frames)
 
 
-def _sample_shard(pipeline, requests: list[Request], settings, batch_size: int, writer: ShardWriter, bar) -> dict:
+def _sample_shard(
+    pipeline, requests: list[Request], settings, batch_size: int, writer: ShardWriter, bar: Progress
+) -> dict:
     batch_size = max(1, batch_size // (settings.num_frames or 1))  # images at once; a clip counts as its frames
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
@@ -93,7 +96,7 @@ def _sample_shard(pipeline, requests: list[Request], settings, batch_size: int, 
         for request, image, latent in zip(batch, images, latents, strict=True):
             key = key_of(request.prompt_id, request.k)
             writer.add(ImageRecord(key, image, request.prompt_id, request.k, request.prompt, request.seed), latent)
-        bar(len(batch))
+        bar.advance(len(batch))
     return writer.commit()
 
 
@@ -189,14 +192,3 @@ def noise_of_frames(scheduler, num_frames: int | None) -> Iterator[None]:
         yield
     finally:
         scheduler.__dict__.pop("step", None)
-
-
-def progress_by_images(total: int):
-    """`bar(n)` advances a progress bar by n images."""
-    ticks: Iterator[int] = iter(progress(range(total), total, "sampling"))
-
-    def advance(count: int) -> None:
-        for _ in range(count):
-            next(ticks, None)
-
-    return advance

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..progress import Progress
 from ..seeds import seed_of
 from .adversarial import PATIENCE, DiscriminatorSchedule
 from .denoiser import Denoiser
@@ -55,11 +56,14 @@ class GRPOTraining:
         if (state := checkpoints.load(updates, **stateful)) is not None:
             self.history = state.extra["history"]
             print(f"continuing after epoch {state.step}", flush=True)
+        shown = Progress(self.settings.generator_epochs, "training", self._count(GENERATOR))
         while self._count(GENERATOR) < self.settings.generator_epochs:
             self.history.append(self._epoch(len(self.history), updates))
             self._report(self.history[-1])
+            shown.advance(self.history[-1]["kind"] == GENERATOR)
             if self.accelerator.is_main_process:
                 checkpoints.save_if_due(len(self.history), updates, {"history": self.history}, **stateful)
+        shown.close()
         updates.take_average()
         return self.history
 

@@ -38,7 +38,7 @@ class Training:
         updates = Updates(self.denoiser, self.settings, self.steps)
         checkpoints = Checkpoints(self.folder, self.fingerprint, self.settings.checkpoint_seconds)
         first = self._resume(checkpoints, updates)
-        for step in progress(range(first, self.steps), self.steps - first, "training"):
+        for step in progress(range(first, self.steps), self.steps, "training", first):
             row = self._step(step, updates)
             self.history.append({"step": step + 1, "lr": updates.learning_rate(), **row})
             if self.accelerator.is_main_process:

@@ -12,7 +12,6 @@ from ..diffusion.pipelines import denoiser_of
 from ..diffusion.rollout import Sample, Trajectory, Velocity, group_samples, guided, roll_out, sampling_sigmas
 from ..diffusion.sampling import decode, encode_prompts
 from ..errors import UserError
-from ..progress import progress
 from ..seeds import seed_of
 from .denoiser import Denoiser, predict
 from .grpo import WindowStep
@@ -99,8 +98,7 @@ class Sampler:
         plan = plan_of_updates(self.settings, self.accelerator.process_index, self.accelerator.num_processes)
         own = [samples[i] for update in plan for index in update for i in index.tolist()]
         embeddings = self._encode([sample.prompt for sample in own])
-        bar = progress(iter(plan), len(plan), f"rollout {number}")
-        updates = [[self._micro_batch(index, samples, embeddings) for index in update] for update in bar]
+        updates = [[self._micro_batch(index, samples, embeddings) for index in update] for update in plan]
         return Rollout(updates, embeddings, [sample.prompt for sample in samples])
 
     def velocity(self, network: Callable[..., Tensor], prompts: list[str], embeddings: dict) -> Velocity:

@@ -1,0 +1,75 @@
+"""What jobs took, from the benchmark files that Snakemake writes beside the results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ..jobs import Job
+
+FOLDER, LOGS = "benchmarks", "logs"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished job: seconds, MB of memory, CPU seconds (None: too short to be looked at), and what it asked for."""
+
+    rule: str
+    seconds: float
+    memory_mb: float | None = None
+    cpu_seconds: float | None = None
+    threads: int = 1
+    wildcards: Mapping[str, str] | None = None
+    asked: Mapping[str, Any] | None = None
+    path: Path | None = None
+
+
+def folders_of(jobs: Iterable[Job]) -> list[Path]:
+    """The folders of benchmarks of all scales that these jobs belong to."""
+    paths = (Path(job.benchmark) for job in jobs if job.benchmark)
+    return sorted({Path(*path.parts[: path.parts.index(FOLDER) + 1]) for path in paths})
+
+
+def read_benchmarks(folders: Iterable[Path]) -> list[Measured]:
+    """All that was measured below these folders (results/{scale}benchmarks), but files that are being written."""
+    found = []
+    for path in sorted(path for folder in folders for path in folder.rglob("*.jsonl")):
+        try:
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+        except (OSError, ValueError):
+            continue
+        found += [_measured(line, path) for line in lines if isinstance(line, dict) and "s" in line]
+    return found
+
+
+def _measured(line: Mapping[str, Any], path: Path) -> Measured:
+    """A line as Snakemake 9 writes it; without `benchmark-extended` it lacks the rule, whose name the folder has."""
+    return Measured(
+        line.get("rule_name") or path.parts[path.parts.index(FOLDER) + 1],
+        float(line["s"]),
+        _number(line.get("max_rss")),
+        _number(line.get("cpu_time")),
+        int(line.get("threads") or 1),
+        line.get("wildcards") or {},
+        line.get("resources") or {},
+        path,
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def expected_seconds(rule: str, wildcards: Mapping[str, str], measured: Sequence[Measured]) -> float | None:
+    """The median of the rule's jobs most like this one, which have the most equal wildcards. None: never measured."""
+    alike = [
+        (len(wildcards.items() & (one.wildcards or {}).items()), one.seconds) for one in measured if one.rule == rule
+    ]
+    if not alike:
+        return None
+    closest = max(likeness for likeness, _ in alike)
+    return median(seconds for likeness, seconds in alike if likeness == closest)
