@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,14 +25,17 @@ def main() -> None:
 
     DAG.summary = summary
     cores = ["--cores", str(MORE_CORES_THAN_ANY_JOB_ASKS_FOR)]
-    snakemake([*sys.argv[1:], "--summary", *cores])
+    with redirect_stdout(sys.stderr):  # where a dry run, which writes no log of its own, would say what it does
+        snakemake([*sys.argv[1:], "--summary", "--dry-run", *cores])
 
 
 async def summary(dag: DAG, detailed: bool = False) -> AsyncIterator[str]:
-    """A line for each job; of targets that make nothing themselves there is none."""
+    """Print a line for each job, none for targets, which make nothing themselves; leaves snakemake nothing to print."""
     for job in dag.jobs:
         if job.output:
-            yield json.dumps(about(job, dag))
+            print(json.dumps(about(job, dag)), file=sys.__stdout__)
+    for line in ():
+        yield line
 
 
 def about(job: Job, dag: DAG) -> dict[str, Any]:

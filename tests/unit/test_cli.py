@@ -9,7 +9,7 @@ import pytest
 
 from workflow_scripts.lib import cli
 from workflow_scripts.lib import progress as progress_module
-from workflow_scripts.lib.progress import progress
+from workflow_scripts.lib.progress import Progress, progress
 
 SCRIPT = """
 import errno, os, signal, sys, time
@@ -99,6 +99,7 @@ def test_progress_in_a_log_is_a_line_now_and_then(monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines() == [
         "sampling: 3/7 (43%), 10.0 s each, 0:00:40 left",
         "sampling: 6/7 (86%), 10.0 s each, 0:00:10 left",
+        "sampling: 7/7 (100%), 10.0 s each, 0:00:00 left",
     ]
 
 
@@ -106,7 +107,24 @@ def test_progress_without_a_total(monkeypatch, capsys):
     clock = iter([0.0, 31.0, 32.0])
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
     assert list(progress(iter("ab"), desc="reading")) == ["a", "b"]
-    assert capsys.readouterr().err == "reading: 1, 31.0 s each\n"
+    assert capsys.readouterr().err == "reading: 1, 31.0 s each\nreading: 2, 16.0 s each\n"
+
+
+def test_what_was_done_before_counts_as_done_but_is_no_speed(monkeypatch, capsys):
+    clock = iter([0.0, 1.0, 40.0])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    shown = Progress(100, "sampling", done=10)
+    shown.skip(50)
+    shown.advance(20)
+    assert capsys.readouterr().err == "sampling: 80/100 (80%), 2.0 s each, 0:00:40 left\n"
+
+
+def test_of_several_processes_the_first_speaks(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 100))
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setenv("RANK", "1")
+    assert list(progress([1, 2], desc="training")) == [1, 2]
+    assert capsys.readouterr().err == ""
 
 
 def test_short_loops_print_nothing(capsys):
@@ -118,3 +136,5 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert list(progress([1, 2, 3], desc="drawing")) == [1, 2, 3]
     assert "drawing: 100%" in capsys.readouterr().err
+    assert list(progress([3], 3, "drawing", done=2)) == [3]
+    assert "3/3" in capsys.readouterr().err

@@ -41,6 +41,7 @@ def run(main: Callable[[], None], *, warm: bool = False) -> None:
             sys.exit(status)
         signal.signal(signal.SIGTERM, _terminate)
         main()
+        _tell_gpu_memory()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except UserError as error:
@@ -49,6 +50,15 @@ def run(main: Callable[[], None], *, warm: bool = False) -> None:
         if not is_disk_full(error):
             raise
         _fail(disk_full_message(Path(getattr(error, "filename", None) or ".").absolute().parent))
+
+
+def _tell_gpu_memory() -> None:
+    """Into the log, for `report_efficiency`: what this process used of its GPU, if it used one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        size = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        peak = torch.cuda.max_memory_reserved()  # with what the allocator keeps: what a smaller GPU would have to have
+        print(f"peak GPU memory: {peak // 10**6} of {size // 10**6} MB", file=sys.stderr, flush=True)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from textwrap import fill
 
 from .benchmarks import Measured, expected_seconds
 from .logs import last_lines, last_progress, seconds_left
@@ -38,7 +39,7 @@ def exit_status(seen: Sequence[Seen]) -> int:
 
 def seconds_of(one: Seen, measured: Sequence[Measured]) -> float | None:
     """Seconds that a job still takes: what its own log says, else what jobs like it took; None: not known."""
-    if one.state == DONE:
+    if one.state == DONE or one.job.benchmark is None:  # what is not measured takes seconds
         return 0.0
     said = seconds_left(one.logs[0]) if one.state == RUNNING and one.logs else None
     if said is not None:
@@ -73,12 +74,13 @@ def coloured(text: str, state: str) -> str:
 
 
 def report(seen: Sequence[Seen], measured: Sequence[Measured], heads: Iterable[str], paint: Paint = plain) -> str:
-    """The whole report, no line longer than 100 columns."""
+    """The whole report, in 100 columns but for paths of logs, which are to be copied."""
     rules = by_rule(seen, measured)
     parts = [
         table(rules, paint),
-        *(_section(seen, state, paint) for state in (RUNNING, FAILED)),
-        _interrupted(seen),
+        _section("running, since h:mm:ss", RUNNING, [one for one in seen if one.state == RUNNING], paint),
+        _section("failed", FAILED, [one for one in seen if one.state == FAILED], paint),
+        _section("interrupted; the same command goes on", WAITING, [one for one in seen if one.begun], paint),
         time_left(rules),
         "\n".join(cut(line) for line in heads),
     ]
@@ -116,40 +118,26 @@ def time_left(rules: Sequence[Rule]) -> str:
         return ""
     said = f"time left: {duration(known)} of job time by what was measured"
     said += f", about {duration(known / running)} with {running} at a time" if running > 1 else ""
-    return said + (f"\nnot known, never measured: {', '.join(unknown)}" if unknown else "")
+    return said + ("\n" + fill(f"not known, never measured: {', '.join(unknown)}", COLUMNS) if unknown else "")
 
 
-def _section(seen: Iterable[Seen], state: str, paint: Paint) -> str:
-    """Each job in a state with what its log says."""
-    blocks = [block for one in seen if one.state == state for block in _block(one, paint)]
-    return "\n".join([paint(f"{state}:", state), *blocks]) if blocks else ""
+def _section(title: str, state: str, seen: Sequence[Seen], paint: Paint) -> str:
+    """Each of these jobs with what its log says."""
+    return "\n".join([paint(title, state), *(line for one in seen for line in _block(one))]) if seen else ""
 
 
-def _block(one: Seen, paint: Paint) -> list[str]:
+def _block(one: Seen) -> list[str]:
+    job = f"{one.job.rule}: {one.job.output[0]}"
     if one.state == RUNNING:
         said = last_progress(one.logs[0]) if one.logs else None
-        age = f"{one.job.rule}, for {duration(one.seconds)}: {one.job.output[0]}"
-        return [cut(f"  {age}")] + ([cut(f"    {said}")] if said else [])
-    logs = [line for path in one.logs for line in [f"    log: {path}", *_tail(path)]]
-    return [cut(f"  {one.job.rule}: {one.job.output[0]}"), *logs]
+        return [cut(f"  {duration(one.seconds)} {job}")] + ([cut(f"    {said}")] if said else [])
+    if one.state == WAITING:
+        return [cut(f"  {job}")]
+    return [cut(f"  {job}"), *(line for path in one.logs for line in [f"    log: {path}", *_tail(path)])]
 
 
 def _tail(path: str) -> list[str]:
     return [cut(f"      {line}") for line in last_lines(path, LAST_LINES)]
-
-
-def _interrupted(seen: Iterable[Seen]) -> str:
-    begun = [one for one in seen if one.state == WAITING and one.begun]
-    return (
-        "\n".join(
-            [
-                "begun and interrupted, go on with the same command:",
-                *(cut(f"  {one.job.rule}: {one.job.output[0]}") for one in begun),
-            ]
-        )
-        if begun
-        else ""
-    )
 
 
 def duration(seconds: float) -> str:
