@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all ganrm advgrpo directions report test lint docs bench clean
+.PHONY: help env tiny all ganrm advgrpo directions report status efficiency test lint docs bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -36,6 +36,12 @@ directions: $(READY) ## the claims over three replicates at tiny scale
 
 report: $(READY) ## results/report.html: tables, figures, sheets and how each was made
 	snakemake --report results/report.html
+
+status: $(READY) ## what is done, running, waiting and failed at tiny scale, also beside a run
+	-@python -m workflow_scripts.status
+
+efficiency: $(READY) ## what finished jobs used of what they asked for
+	@python -m workflow_scripts.report_efficiency
 
 test: $(READY) ## the tests
 	python -m pytest -q tests

@@ -22,17 +22,22 @@ def main() -> None:
     """Let snakemake build its graph as for `--summary`, with all settings of its profiles, and print jobs instead."""
     from snakemake.cli import main as snakemake
     from snakemake.dag import DAG
+    from snakemake.persistence import PersistenceBase
 
     DAG.summary = summary
+    PersistenceBase.drop_iocache = lambda self: None  # it removes a file, and fails in a folder that cannot be written
     cores = ["--cores", str(MORE_CORES_THAN_ANY_JOB_ASKS_FOR)]
     with redirect_stdout(sys.stderr):  # where a dry run, which writes no log of its own, would say what it does
         snakemake([*sys.argv[1:], "--summary", "--dry-run", *cores])
 
 
 async def summary(dag: DAG, detailed: bool = False) -> AsyncIterator[str]:
-    """Print a line for each job, none for targets, which make nothing themselves; leaves snakemake nothing to print."""
-    for job in dag.jobs:
-        if job.output:
+    """Print a line for each job, after those that it waits for; leaves snakemake nothing to print.
+
+    Targets are left out, as they make nothing themselves.
+    """
+    for level in dag.toposorted():
+        for job in sorted((one for one in level if one.output), key=lambda one: (one.rule.name, str(one.output))):
             print(json.dumps(about(job, dag)), file=sys.__stdout__)
     for line in ():
         yield line

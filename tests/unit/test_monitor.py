@@ -95,6 +95,13 @@ def state_of(folder: Path, of: Job | None = None) -> str:
     return look([of or job()], folder)[0].state
 
 
+def test_looking_is_light():
+    modules = "jobs, monitor.states, monitor.summary, monitor.efficiency_report"
+    code = "import sys; " + "; ".join(f"import workflow_scripts.lib.{name}" for name in modules.split(", "))
+    code += "; print({'torch', 'numpy', 'pandas', 'snakemake'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 # ---- failures in Snakemake's own logs
 
 

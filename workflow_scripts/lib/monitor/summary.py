@@ -106,7 +106,9 @@ def _row(name: str, counts: Counter, left: str, width: int, paint: Paint) -> str
 def _shown(rule: Rule) -> str:
     if rule.counts[DONE] == rule.counts.total():
         return ""
-    return "not known" if rule.seconds is None else duration(rule.seconds)
+    if rule.seconds is None:
+        return "not known"
+    return duration(rule.seconds) if rule.seconds >= 1 else "seconds"
 
 
 def time_left(rules: Sequence[Rule]) -> str:
