@@ -78,7 +78,7 @@ def test_a_killed_training_continues_from_its_state_and_ends_equal(study):
     process = study.start(*command, "--checkpoint-seconds", "0")
     wait_for(lambda: any((study.root / POLICY / "state").glob(SECOND_STATE)), process)
     kill(process)
-    assert [path.name for path in (study.root / POLICY).iterdir()] == ["state"]
+    assert sorted(path.name for path in (study.root / POLICY).iterdir()) == [".policy.json.lock", "state"]
 
     said = study.run(*command).stdout
     assert re.search(rf"continuing after step [23] of {STEPS}", said)
