@@ -9,6 +9,7 @@ import pytest
 
 from workflow_scripts.lib import cli
 from workflow_scripts.lib import progress as progress_module
+from workflow_scripts.lib.monitor.efficiency import GPU_MEMORY
 from workflow_scripts.lib.progress import Progress, progress
 
 SCRIPT = """
@@ -138,3 +139,32 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     assert "drawing: 100%" in capsys.readouterr().err
     assert list(progress([3], 3, "drawing", done=2)) == [3]
     assert "3/3" in capsys.readouterr().err
+
+
+def test_a_training_of_the_zoo_says_how_far_it_is(monkeypatch, capsys):
+    import torch
+
+    from workflow_scripts.lib.zoo.optimise import minimise
+
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LINES", 0.0)
+    weight = torch.nn.Parameter(torch.ones(1))
+    minimise([weight], lambda step: weight.square().sum(), 2, 1e-3, "vae")
+    assert [line.partition(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "vae: 1/2 (50%)",
+        "vae: 2/2 (100%)",
+    ]
+
+
+def test_a_log_is_told_the_peak_of_gpu_memory(monkeypatch, capsys):
+    class Cuda:
+        is_initialized, current_device = staticmethod(lambda: True), staticmethod(lambda: 0)
+        max_memory_reserved = staticmethod(lambda: 11_200_000_000)
+
+        @staticmethod
+        def get_device_properties(device):
+            return type("Properties", (), {"total_memory": 80_000_000_000})
+
+    monkeypatch.setitem(sys.modules, "torch", type("Torch", (), {"cuda": Cuda}))
+    cli.run(lambda: None)
+    said = capsys.readouterr().err
+    assert said == "peak GPU memory: 11200 of 80000 MB\n" and GPU_MEMORY.findall(said) == [("11200", "80000")]

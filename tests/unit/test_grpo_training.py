@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from workflow_scripts.lib import progress
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.files import read_json
 from workflow_scripts.lib.rewards.online import OnlineScorer, WeightedSum
@@ -208,8 +209,10 @@ def test_the_generator_learns_to_be_bright(tmp_path, sd3_entry):
     assert rewards.iloc[-3:].mean() > rewards.iloc[:3].mean() + history["reward_std/brightness"].iloc[:3].mean()
 
 
-def test_a_row_of_the_history_is_an_epoch(tmp_path, sd3_entry):
+def test_a_row_of_the_history_is_an_epoch(tmp_path, sd3_entry, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     _, history, _ = train(tmp_path, sd3_entry)
+    assert "training: 3/3 (100%)" in (said := capsys.readouterr().err) and "\r" not in said
     assert list(history["epoch"]) == [1, 2, 3] and set(history["kind"]) == {"generator"}
     assert list(history["images"]) == [8, 16, 24] and list(history["global_step"]) == [2, 4, 6]
     assert (history["ratio_first"] == 1).all()

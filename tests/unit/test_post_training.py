@@ -9,6 +9,7 @@ import torch
 from diffusers import DDPMScheduler
 from safetensors.torch import load_file
 
+from workflow_scripts.lib import progress
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.files import read_json
 from workflow_scripts.lib.training import loop
@@ -68,6 +69,13 @@ def test_a_broken_run_on_clips_equals_an_unbroken_one(tmp_path, video_entries, v
     settings = replace(SETTINGS, gradient_checkpointing=True, **changes)
     entry = video_entries["video"]
     broken_equals_unbroken(tmp_path, monkeypatch, entry, video_examples, "dpo", settings, entries=video_entries)
+
+
+def test_a_log_counts_the_steps_of_the_whole_training(tmp_path, pipeline_entry, examples, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    broken_equals_unbroken(tmp_path, monkeypatch, pipeline_entry, examples, "sft", SETTINGS)
+    said = [line.partition(",")[0] for line in capsys.readouterr().err.splitlines() if line.startswith("training: ")]
+    assert said[6:] == [f"training: {step}/6 ({step / 6:.0%})" for step in (1, 2, 3, 4, 5, 6)]
 
 
 def broken_equals_unbroken(tmp_path, monkeypatch, entry, examples, objective, settings, **others):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from workflow_scripts.lib import progress
 from workflow_scripts.lib.diffusion import encoding
 from workflow_scripts.lib.diffusion.encoding import encode_examples, encode_texts, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
@@ -73,7 +74,8 @@ def test_seeds_differ_by_prompt_number_replicate_and_stream():
     assert len(set(seeds)) == 40
 
 
-def test_a_killed_part_keeps_its_shards_and_ends_equal(tmp_path, pipeline, monkeypatch):
+def test_a_killed_part_keeps_its_shards_and_ends_equal(tmp_path, pipeline, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     shards = [requests()[i : i + 4] for i in (0, 4, 8)]
     whole, broken = tmp_path / "whole" / "part0.json", tmp_path / "broken" / "part0.json"
     sample_part(pipeline, shards, SETTINGS, 2, whole, "f")
@@ -92,7 +94,10 @@ def test_a_killed_part_keeps_its_shards_and_ends_equal(tmp_path, pipeline, monke
         sample_part(pipeline, shards, SETTINGS, 2, broken, "f")
     assert not broken.exists()
     calls[:] = [None] * 10
+    capsys.readouterr()
     sample_part(pipeline, shards, SETTINGS, 2, broken, "f")
+    said = [line.partition(",")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["sampling: 6/10 (60%)", "sampling: 8/10 (80%)", "sampling: 10/10 (100%)"]
     assert len(calls) - 10 == 3  # shards 1 (two batches, one of them done before the kill) and 2
     assert whole.read_bytes() == broken.read_bytes()
     assert [(row.key, image.tobytes()) for row, image in Part(whole).images()] == [
