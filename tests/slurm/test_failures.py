@@ -57,9 +57,8 @@ class Broken:
         """Send a signal to all processes that sample in this study."""
         for process in psutil.process_iter(["cmdline"]):
             with suppress(psutil.NoSuchProcess):
-                if "workflow_scripts.sample_images" in process.info["cmdline"] and process.cwd() == str(
-                    self.study.root
-                ):
+                samples = "workflow_scripts.sample_images" in (process.info["cmdline"] or [])
+                if samples and process.cwd() == str(self.study.root):
                     process.send_signal(number)
 
     def said(self) -> str:
