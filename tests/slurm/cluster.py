@@ -110,7 +110,8 @@ class Cluster:
         """End all daemons, the newest first."""
         for path in reversed(self.pid_files):
             pid = int(path.read_text())
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # a node that was killed
+                os.kill(pid, signal.SIGTERM)
             wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"{path.stem} has ended")
         SYSTEM_CONF.unlink(missing_ok=True)
         SYSTEM_CONF.with_name("gres.conf").unlink(missing_ok=True)
