@@ -172,8 +172,8 @@ rule evaluate_vbench:
         code=code_of("evaluate_vbench"),
     shell:
         "{params.python:q} -m workflow_scripts.evaluate_vbench --clips {input.clips:q} --flickering "
-        "{input.flickering:q} {params.options:q} --clip-scores {output.clips:q} --out {output.scores:q} > {log:q} "
-        "2>&1"
+        "{input.flickering:q} {params.options:q} --clip-scores {output.clips:q} --out {output.scores:q} "
+        "> {log:q} 2>&1"
 
 
 def judge_options(wildcards):

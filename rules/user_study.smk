@@ -136,8 +136,8 @@ rule proxy_win_rate:
         options=proxy_options,
         code=code_of("proxy_win_rate"),
     shell:
-        "python -m workflow_scripts.proxy_win_rate --key {input.key:q} {params.options:q} --out {output:q} > {log:q} "
-        "2>&1"
+        "python -m workflow_scripts.proxy_win_rate --key {input.key:q} {params.options:q} --out {output:q} "
+        "> {log:q} 2>&1"
 
 
 rule analyse_votes:
@@ -160,8 +160,8 @@ rule analyse_votes:
     params:
         code=code_of("analyse_votes"),
     shell:
-        "python -m workflow_scripts.analyse_votes --key {input.key:q} --votes {input.votes:q} --out {output:q} > "
-        "{log:q} 2>&1"
+        "python -m workflow_scripts.analyse_votes --key {input.key:q} --votes {input.votes:q} --out {output:q} "
+        "> {log:q} 2>&1"
 
 
 rule plot_win_rates:

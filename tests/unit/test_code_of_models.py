@@ -30,12 +30,19 @@ def test_a_pipeline_with_a_class_of_its_own_is_refused(pipeline_entry, tmp_path,
     folder = shutil.copytree(pipeline_entry["source"]["path"], tmp_path / "model")
     (Path(folder) / place / "own.py").write_text(code[0])
     change(Path(folder) / "model_index.json", **{name: value})
+    from diffusers import StableDiffusionPipeline
+
     with pytest.raises(ValueError, match="remote code"):
         load_pipeline(pipeline_entry | {"source": {"path": str(folder)}}, {}, None, "cpu", torch.float32)
     assert not code[1].exists()
+    with pytest.raises(Exception):  # noqa: B017 - the class is no pipeline and no network, but its module is run
+        StableDiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
+    assert code[1].exists(), "the trap works"
 
 
 def test_a_tokenizer_with_a_class_of_its_own_is_not_run(clip_folder, tmp_path, code):
+    from transformers import AutoTokenizer
+
     from workflow_scripts.lib.rewards.clip import TransformersCLIP
 
     folder = shutil.copytree(clip_folder, tmp_path / "model")
@@ -46,3 +53,6 @@ def test_a_tokenizer_with_a_class_of_its_own_is_not_run(clip_folder, tmp_path, c
     except ValueError as error:
         assert "trust_remote_code" in str(error) or "Own" in str(error)
     assert not code[1].exists()
+    with pytest.raises(Exception):  # noqa: B017 - the class is no tokenizer, but its module is run
+        AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    assert code[1].exists(), "the trap works"

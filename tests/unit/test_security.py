@@ -1,11 +1,16 @@
 """docs/security.md, read from the code's syntax: no loader runs what it loads, no shell is fed with more than words."""
 
 import ast
+import os
 import re
 import string
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from workflow_scripts.lib.files import write_json
+from workflow_scripts.lib.shards import ImageRecord, ShardWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = sorted((ROOT / "workflow_scripts").rglob("*.py"))
@@ -82,6 +87,22 @@ def test_no_code_runs_what_it_reads(path):
 )
 def test_the_check_finds(code):
     assert list(findings(ast.parse(code)))
+
+
+# files
+
+
+def test_files_have_the_permissions_that_the_umask_says_and_nothing_is_left_beside_them(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_json(tmp_path / "a.json", {})
+        with ShardWriter(tmp_path, "shard", "f00d") as writer:
+            writer.add(ImageRecord("000000-00", np.zeros((8, 8, 3), np.uint8), 0, 0, "a frog", 1))
+            writer.commit()
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("a.json", "shard.tar", "shard.parquet"), 0o640)
 
 
 # rules
