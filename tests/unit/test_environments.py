@@ -95,9 +95,25 @@ def test_requirements_have_what_the_workflow_imports():
     }
 
 
+def test_snakemake_alone_can_read_the_rules():
+    """With conda for the jobs the command line itself has only what docs/environments.md installs for it."""
+    listed = re.search(
+        r"pip install (snakemake .*) -c constraints.txt", (REPOSITORY / "docs/environments.md").read_text()
+    )
+    there = with_requirements(set(listed[1].split()))
+    texts = [file.read_text() for file in (REPOSITORY / "Snakefile", *(REPOSITORY / "rules").glob("*.smk"))]
+    modules = re.findall(rf"^from {PACKAGE.name}\.([\w.]+) import", "\n".join(texts), re.MULTILINE)
+    found = {(module, package) for start in modules for module, package in imports_of(start)}
+    assert found and not {
+        f"{module} imports {package}"
+        for module, package in found
+        if package not in there | WITHOUT_TORCH.get(module, set())
+    }
+
+
 @cache
 def imports_of(verb: str) -> set[tuple[str, str]]:
-    """(module of the workflow, package) for all that a command line may import from outside, wherever it stands."""
+    """(module, package) for all that a module or command line may import from outside, wherever it stands."""
     found = set()
     for module in _closure(f"{PACKAGE.name}.{verb}", PACKAGE):
         tree = ast.parse(Path(_file_of(module, PACKAGE)).read_bytes())
