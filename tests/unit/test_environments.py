@@ -97,10 +97,9 @@ def test_requirements_have_what_the_workflow_imports():
 
 def test_snakemake_alone_can_read_the_rules():
     """With conda for the jobs the command line itself has only what docs/environments.md installs for it."""
-    listed = re.search(
-        r"pip install (snakemake .*) -c constraints.txt", (REPOSITORY / "docs/environments.md").read_text()
-    )
-    there = with_requirements(set(listed[1].split()))
+    page = (REPOSITORY / "docs/environments.md").read_text()
+    listed = re.search(r"pip install (snakemake .*) -c constraints.txt", page)[1]
+    there = with_requirements(set(map(normal, listed.split())))
     texts = [file.read_text() for file in (REPOSITORY / "Snakefile", *(REPOSITORY / "rules").glob("*.smk"))]
     modules = re.findall(rf"^from {PACKAGE.name}\.([\w.]+) import", "\n".join(texts), re.MULTILINE)
     found = {(module, package) for start in modules for module, package in imports_of(start)}
