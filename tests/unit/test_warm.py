@@ -25,9 +25,9 @@ if __name__ == "__main__": run(main, warm=True)
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """A warm process without libraries, owned by a sleeping process, and a folder with a job module."""
+    """A warm process that has none of its libraries, owned by a sleeping process, and a folder with a job module."""
     owner = subprocess.Popen(["sleep", "600"])
-    monkeypatch.setattr(warm, "LIBRARIES", ())
+    monkeypatch.setattr(warm, "LIBRARIES", (("a_library_that_is_missing", ("Something",)),))
     path = warm._socket_path(str(owner.pid))
     server = os.fork()
     if server == 0:

@@ -142,9 +142,10 @@ def serve(path: Path, owner: int) -> None:
 
 def _import_libraries() -> None:
     for name, attributes in LIBRARIES:
-        module = importlib.import_module(name)
-        for attribute in attributes:  # transformers and diffusers import on first use
-            getattr(module, attribute)
+        with contextlib.suppress(ImportError):  # an environment may lack some; a job that needs one says so itself
+            module = importlib.import_module(name)
+            for attribute in attributes:  # transformers and diffusers import on first use
+                getattr(module, attribute)
 
 
 @contextlib.contextmanager
@@ -237,9 +238,8 @@ def _forget_package() -> None:
 
 
 def _use_threads(number: int) -> None:
-    import torch
-
-    torch.set_num_threads(number)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(number)
 
 
 if __name__ == "__main__":
