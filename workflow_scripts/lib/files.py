@@ -107,7 +107,7 @@ def read_json(path: PathLike) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; make it: snakemake '{path}'") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); make it anew: rm '{path}' && snakemake '{path}'") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
