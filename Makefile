@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all ganrm advgrpo directions report test lint docs bench clean
+.PHONY: help env tiny all ganrm advgrpo directions report test lint docs bench bench-gpu clean
 
 help: ## list the targets
 	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -53,8 +53,11 @@ docs: $(READY) ## copy the tiny scale's tables, verdicts and pictures into docs/
 	cp results/tiny/validity/ganrm.sd15.eval.csv docs/results/validity.csv
 	cp results/tiny/figures/ganrm_fig3.png results/tiny/figures/advgrpo_fig5.png docs/images/
 
-bench: $(READY) ## benchmarks, each beside its goal
-	python -m tests.benchmarks
+bench: $(READY) ## benchmarks of a CPU, each beside its goal
+	python -m tests.benchmarks c
+
+bench-gpu: $(READY) ## benchmarks of a GPU with 80 GB, each beside its goal
+	python -m tests.benchmarks h
 
 clean: ## results of the tiny scale
 	rm -rf results/tiny

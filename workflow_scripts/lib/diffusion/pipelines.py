@@ -52,6 +52,18 @@ def load_pipeline(
     pipeline.set_progress_bar_config(disable=True)
     if (tokens := entry["sampling"].get("max_sequence_length")) is not None:  # of SD3's T5; without T5, of zeros
         pipeline.encode_prompt = functools.partial(pipeline.encode_prompt, max_sequence_length=tokens)
+    return place(pipeline, device)
+
+
+def place(pipeline: DiffusionPipeline, device: str | torch.device) -> DiffusionPipeline:
+    """The pipeline moved to a device, its networks laid out for it."""
+    import torch
+
+    from .acceleration import use_channels_last
+
+    if torch.device(device).type == "cuda":
+        for network in (denoiser_of(pipeline), pipeline.vae):
+            use_channels_last(network)
     return pipeline.to(device)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..batches import memory_as_user_error
 from ..errors import UserError
 from ..seeds import seed_of
 from .adversarial import PATIENCE, DiscriminatorSchedule
@@ -21,6 +22,7 @@ from .settings import GRPOSettings, TrainingSettings
 from .updates import Checkpoints, Updates
 
 GENERATOR, LEARNER = "generator", "discriminator"
+CHECKPOINTING = "set gradient_checkpointing to true, which computes activations anew instead of keeping them"
 
 
 @dataclass
@@ -56,7 +58,8 @@ class GRPOTraining:
             self.history = state.extra["history"]
             print(f"continuing after epoch {state.step}", flush=True)
         while self._count(GENERATOR) < self.settings.generator_epochs:
-            self.history.append(self._epoch(len(self.history), updates))
+            with memory_as_user_error("micro_batch_size", self.settings.micro_batch_size, CHECKPOINTING):
+                self.history.append(self._epoch(len(self.history), updates))
             self._report(self.history[-1])
             if self.accelerator.is_main_process:
                 checkpoints.save_if_due(len(self.history), updates, {"history": self.history}, **stateful)
