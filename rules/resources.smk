@@ -24,7 +24,7 @@ CPU_JOBS = {
 TRAININGS = ("train_sft", "train_dpo", "train_grpo")
 # verb -> threads of a GPU job, where more than one: pictures are decoded and encoded on the CPU (10 to 100 ms each) while
 # the GPU works; OCR reads on the CPU, 1/3 s an image, while the GPU waits
-THREADS = {"sample_images": 2, "encode_images": 8, "score_images": 8, "encode_latents": 4, "train_grpo": 8}
+THREADS = {"sample_images": 4, "encode_images": 8, "score_images": 8, "encode_latents": 4, "train_grpo": 8}
 TINY = (1_500, 15)
 # MB for 1,000 examples of SD3: 205 x 4,096 numbers of 16 bits and the latents, twice while they are written
 MEMORY_OF_LONG_PROMPTS = 4_000

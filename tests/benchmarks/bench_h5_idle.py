@@ -30,7 +30,7 @@ from .common import compared, scratch
 from .gpu import Run, finished, parse, tell
 from .sd_sizes import random_pipeline
 
-NAME, GOAL, IMAGES, BATCH, STEPS = "h5_idle", 0.02, 64, 32, 50
+NAME, GOAL, IMAGES, BATCH, STEPS, THREADS = "h5_idle", 0.02, 128, 32, 50, 8
 
 
 class Chain:
@@ -97,6 +97,8 @@ def covered(spans: np.ndarray) -> float:
 
 def main(argv: Sequence[str] | None = None) -> None:
     run = parse(__doc__, argv)
+    if not run.small:
+        torch.set_num_threads(THREADS)  # as the rules give jobs that encode images; they decode and encode pictures
     shares: dict[str, list[tuple[float, float]]] = {"ours": [], "straightforward": []}
     with scratch() as folder:
         chain = Chain(run, folder)

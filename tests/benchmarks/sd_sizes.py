@@ -40,7 +40,8 @@ UNET_XL = {  # unet/config.json of stable-diffusion-xl-base-1.0
     "projection_class_embeddings_input_dim": 2816,
 }
 VAE = {"latent_channels": 4, "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2}
-VAE_15, VAE_XL = (VAE | {"scaling_factor": factor} for factor in (0.18215, 0.13025))  # vae/config.json of both
+VAE_15 = VAE | {"scaling_factor": 0.18215}  # vae/config.json of the former
+VAE_XL = VAE | {"scaling_factor": 0.13025, "force_upcast": False}  # config.json of sdxl-vae-fp16-fix
 
 SMALL_VAE = VAE | {"block_out_channels": (8, 8, 8), "norm_num_groups": 4}
 SMALL_TEXTS = tuple(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..batches import FittingBatches
-from ..overlap import behind
+from ..overlap import behind, mapped
 from ..progress import progress
 from ..seeds import seed_of
-from ..shards import ImageRecord, ShardWriter, committed, key_of, write_part
+from ..shards import ImageRecord, ShardWriter, committed, encode, key_of, write_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,11 +96,15 @@ def _sample_shard(pipeline, requests: list[Request], settings, batches, writer: 
     return writer.commit()
 
 
-def _write(writer: ShardWriter, requests: list[Request], images, latents, bar) -> None:
+def _write(writer: ShardWriter, requests: list[Request], images: Tensor, latents: Tensor | None, bar) -> None:
+    import torch
+
     latents = [None] * len(requests) if latents is None else latents.cpu()
-    for request, image, latent in zip(requests, images.cpu().numpy(), latents, strict=True):
+    encoded = mapped(encode, images.cpu().numpy(), torch.get_num_threads())
+    for request, data, latent in zip(requests, encoded, latents, strict=True):
         key = key_of(request.prompt_id, request.k)
-        writer.add(ImageRecord(key, image, request.prompt_id, request.k, request.prompt, request.seed), latent)
+        record = ImageRecord(key, None, request.prompt_id, request.k, request.prompt, request.seed)
+        writer.add_encoded(record, data, latent)
     bar(len(requests))
 
 

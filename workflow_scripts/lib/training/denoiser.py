@@ -103,11 +103,12 @@ class Denoiser:
                 layer.cast_input_dtype_enabled = False  # to float32 and, by autocast, back again
             if self._reference is not None:
                 round_frozen(self._reference, torch.bfloat16)
-        if accelerator.device.type == "cuda":
-            use_channels_last(self.model)
+        if accelerator.device.type == "cuda":  # both alike, so that their predictions are
+            for network in filter(None, (self.model, self._reference)):
+                use_channels_last(network)
         self.network = accelerator.prepare(self.model)
         if self._reference is not None:
-            use_channels_last(self._reference.to(accelerator.device))
+            self._reference.to(accelerator.device)
 
     def merged(self) -> nn.Module:
         """The trained network as an ordinary one, adapters folded into the weights as they were loaded."""
