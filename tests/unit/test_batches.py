@@ -112,3 +112,9 @@ def test_scores_are_those_of_a_smaller_batch(whole):
     found = encode_part(scorer, whole, 8)
     assert tried == [8, 4, 2, 2, 2, 2, 2] and found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def test_several_threads_decode_the_same_images_in_the_same_order(whole):
+    alone, together = list(whole.images()), list(whole.images(threads=3))
+    assert [row for row, _ in alone] == [row for row, _ in together]
+    assert all((one == other).all() for (_, one), (_, other) in zip(alone, together, strict=True))
