@@ -69,11 +69,14 @@ class Collection:
         return map(self._decoded, encoded) if threads == 1 else mapped(self._decoded, encoded, threads)
 
     def _decoded(self, encoded: tuple[Row, memoryview]) -> tuple[Row, np.ndarray]:
+        from PIL.Image import DecompressionBombError
+
         row, data = encoded
         try:
             return row, decode(data, self.frames)
-        except ValueError:
-            raise self._shards[row.shard].damaged(TAR, f"holds no {self.frames} frames as {row.key}") from None
+        except (ValueError, OSError, DecompressionBombError):
+            what = "image" if self.frames is None else f"{self.frames} frames"
+            raise self._shards[row.shard].damaged(TAR, f"holds no {what} as {row.key}") from None
 
     def encoded(self, keys: Iterable[str] | None = None) -> Iterator[tuple[Row, memoryview]]:
         """As `images`, but the compressed bytes, checked and not copied."""
