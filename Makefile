@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all ganrm advgrpo directions report status efficiency test slurm lint docs reliability soak bench container clean
+.PHONY: help env tiny all ganrm advgrpo directions report status efficiency test slurm lint docs reliability soak bench bench-gpu container clean
 
 help: ## list the targets
 	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -71,8 +71,11 @@ soak: $(READY) ## kill the tiny chain a hundred times; counts what is lost
 	python -m tests.reliability.soak
 	python -m tests.reliability.document
 
-bench: $(READY) ## benchmarks, each beside its goal
-	python -m tests.benchmarks
+bench: $(READY) ## benchmarks of a CPU, each beside its goal
+	python -m tests.benchmarks c
+
+bench-gpu: $(READY) ## benchmarks of a GPU with 80 GB, each beside its goal
+	python -m tests.benchmarks h
 
 container: $(READY) ## results/container: a Dockerfile of the conda environments; needs conda
 	mkdir -p results/container

@@ -33,6 +33,7 @@ rule encode_images:
         "results/{scale}benchmarks/encode_images/{encoder}/{collection}/part{part}.jsonl"
     conda:
         "../envs/diffusion.yaml"
+    threads: threads_of("encode_images")
     resources:
         **resources_of("encode_images"),
     params:
@@ -66,6 +67,7 @@ rule score_images:
         "results/{scale}benchmarks/score_images/{scorer}/{collection}/part{part}.jsonl"
     conda:
         "../envs/diffusion.yaml"
+    threads: threads_of("score_images")
     resources:
         **resources_of("score_images"),
     params:

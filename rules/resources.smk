@@ -22,8 +22,9 @@ CPU_JOBS = {
     "compute_metrics": (16_000, 60, 0),
 }
 TRAININGS = ("train_sft", "train_dpo", "train_grpo")
-# verb -> threads of a GPU job, where more than one: OCR reads on the CPU, 1/3 s an image, while the GPU waits
-THREADS = {"train_grpo": 8}
+# verb -> threads of a GPU job, where more than one: pictures are decoded and encoded on the CPU (10 to 100 ms each) while
+# the GPU works; OCR reads on the CPU, 1/3 s an image, while the GPU waits
+THREADS = {"sample_images": 4, "encode_images": 8, "score_images": 8, "encode_latents": 4, "train_grpo": 8}
 TINY = (1_500, 15)
 # MB for 1,000 examples of SD3: 205 x 4,096 numbers of 16 bits and the latents, twice while they are written
 MEMORY_OF_LONG_PROMPTS = 4_000

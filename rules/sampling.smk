@@ -23,6 +23,7 @@ def sampling_options(wildcards):
             "images_per_shard": counts["images_per_shard"],
             **hardware(scale),
             **own_format,
+            "compile": CONFIG.scale(scale).compile,
         }
     )
 
@@ -44,6 +45,7 @@ rule sample_images:
         "results/{scale}benchmarks/sample_images/{policy}.{prompt_set}.part{part}.jsonl"
     conda:
         "../envs/diffusion.yaml"
+    threads: threads_of("sample_images")
     resources:
         **resources_of("sample_images"),
     params:

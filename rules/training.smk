@@ -113,6 +113,7 @@ rule encode_latents:
         "results/{scale}benchmarks/encode_latents/{reward}.{policy}.{prompt_set}.k{candidates}x{pairs}.jsonl"
     conda:
         "../envs/diffusion.yaml"
+    threads: threads_of("encode_latents")
     resources:
         **resources_of("encode_latents"),
     params:
@@ -138,6 +139,7 @@ rule encode_given_images:
         "results/{scale}benchmarks/encode_latents/images.{policy}.{dataset}.jsonl"
     conda:
         "../envs/diffusion.yaml"
+    threads: threads_of("encode_latents")
     resources:
         **resources_of("encode_latents"),
     params:

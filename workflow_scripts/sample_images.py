@@ -16,7 +16,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     import pandas as pd
     import torch
 
-    from workflow_scripts.lib.diffusion.pipelines import load_pipeline
+    from workflow_scripts.lib.diffusion.acceleration import compile_blocks
+    from workflow_scripts.lib.diffusion.pipelines import denoiser_of, load_pipeline
     from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample_part
     from workflow_scripts.lib.files import read_json
     from workflow_scripts.lib.provenance import code_of, fingerprint
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         requests=[(r.prompt_id, r.prompt, r.k, r.seed) for r in requests],
         per_shard=per_shard,
         dtype=args.dtype,
+        compile=args.compile,
         code=code_of("sample_images"),
     )
     print(
@@ -48,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         flush=True,
     )
     pipeline = load_pipeline(entry, config.pipelines(), args.policy, args.device, getattr(torch, args.dtype))
+    if args.compile:
+        compile_blocks(denoiser_of(pipeline))
     with sole_writer(args.out):
         sample_part(pipeline, shards, settings, args.batch_size, args.out, made_of)
 
@@ -77,6 +81,7 @@ def _parser():
     add("--images-per-shard", type=int, default=1000, help="a shard holds whole prompts; a clip counts as its frames")
     add("--device", default="cpu", help="cpu, cuda or cuda:N")
     add("--dtype", default="float32", help="float32, bfloat16 or float16; the last two on a GPU only")
+    add("--compile", action="store_true", help="compile the denoiser's repeated blocks first")
     add("--out", type=Path, required=True, help="part file (.json)")
     return options
 

@@ -2,6 +2,7 @@
 
 python -m tests.benchmarks                all of them
 python -m tests.benchmarks c7 h4          some
+python -m tests.benchmarks h              those of a letter: h needs a GPU, c none
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+from workflow_scripts.lib.cli import USER_ERROR
 from workflow_scripts.lib.files import read_json
 
 from .common import FOLDER
 
+REFUSED = "NOT RUN"
 Row = tuple[str, str, str, str]
 HEADER: Row = ("benchmark", "measured", "goal", "")
 
@@ -27,12 +30,17 @@ def benchmarks() -> list[str]:
 
 
 def chosen(words: list[str]) -> list[str]:
-    """The benchmarks that words name, by number or by whole name; all for none."""
+    """The benchmarks that words name, by letter, number or whole name; all for none."""
     known = benchmarks()
-    wrong = [word for word in words if not any(word in (name, name.partition("_")[0]) for name in known)]
+    wrong = [word for word in words if not any(word in words_of(name) for name in known)]
     if wrong:
         sys.exit(f"error: unknown benchmark '{wrong[0]}'; known: {', '.join(known)}")
-    return [name for name in known if not words or {name, name.partition("_")[0]} & set(words)]
+    return [name for name in known if not words or words_of(name) & set(words)]
+
+
+def words_of(name: str) -> set[str]:
+    """What a benchmark is called: h, h4, h4_grpo_epoch."""
+    return {name, name.partition("_")[0], name[0]}
 
 
 def run(name: str) -> list[Row]:
@@ -41,6 +49,8 @@ def run(name: str) -> list[Row]:
     start = time.time()
     status = subprocess.run([sys.executable, "-m", f"{__package__}.bench_{name}"]).returncode
     print(f"   {time.time() - start:.0f} s", flush=True)
+    if status == USER_ERROR:
+        return [(name, "not measured: see its message above", "", REFUSED)]
     if status:
         return [(name, f"failed with status {status}", "", "FAILED")]
     found = read_json(FOLDER / f"{name}.json")
@@ -65,7 +75,8 @@ def table(rows: list[Row]) -> str:
 def main() -> None:
     rows = [row for name in chosen(sys.argv[1:]) for row in run(name)]
     print(f"\n{table(rows)}")
-    sys.exit(any(row[-1] == "FAILED" for row in rows))
+    states = {row[-1] for row in rows}
+    sys.exit(1 if "FAILED" in states else USER_ERROR if REFUSED in states else 0)
 
 
 if __name__ == "__main__":

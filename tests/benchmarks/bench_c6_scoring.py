@@ -43,13 +43,18 @@ def make_part(folder: Path, count: int) -> Part:
     return Part(folder / "part0.json")
 
 
-def make_encoder(folder: Path) -> CLIPVisionTokens:
-    """A ViT-B/32 with random weights, loaded from a folder as the real one is."""
+def save_encoder(folder: Path) -> None:
+    """A ViT-B/32 with random weights in a folder as the real one's."""
     from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
     torch.manual_seed(0)
     CLIPVisionModel(CLIPVisionConfig()).save_pretrained(folder)
     CLIPImageProcessor().save_pretrained(folder)
+
+
+def make_encoder(folder: Path) -> CLIPVisionTokens:
+    """It, loaded as the real one is."""
+    save_encoder(folder)
     return CLIPVisionTokens(folder)
 
 

@@ -54,7 +54,7 @@ def main() -> None:
     settings, requests = SamplingSettings(**about), make_requests()
     result = compare(
         "pipeline one image at a time / batched",
-        lambda: sample(pipeline, requests, settings)[0],
+        lambda: sample(pipeline, requests, settings)[0].numpy(),
         lambda: one_at_a_time(pipeline, requests, settings),
         same=within_a_level,
         goal=GOAL,

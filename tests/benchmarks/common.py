@@ -62,12 +62,12 @@ def compare(
     pairs = [_round(ours, baseline, now, same) for _ in range(rounds + 1)][1:]
     ratios = [b / a if speedup else a / b for a, b in pairs]
     seconds = [statistics.median(side) / 2 for side in zip(*pairs, strict=True)]
-    return _compared(what, ratios, *seconds, f"{clock} s", goal, speedup)
+    return compared(what, ratios, *seconds, f"{clock} s", goal, speedup)
 
 
 def compare_numbers(what: str, ours: float, baseline: float, unit: str, *, goal: float | None = None) -> Comparison:
     """The ratio ours / baseline of two numbers that need no repetition, such as bytes; the goal is an upper bound."""
-    return _compared(what, [ours / baseline], ours, baseline, unit, goal, False)
+    return compared(what, [ours / baseline], ours, baseline, unit, goal, False)
 
 
 def cpu_seconds() -> float:
@@ -102,9 +102,10 @@ def _round(ours: Variant, baseline: Variant, now: Callable[[], float], same: Any
     return seconds[ours], seconds[baseline]
 
 
-def _compared(
+def compared(
     what: str, ratios: list[float], ours: float, baseline: float, unit: str, goal: float | None, speedup: bool
 ) -> Comparison:
+    """The median of ratios that were measured in rounds, printed; `ours` and `baseline` are what they are made of."""
     ratio = statistics.median(ratios)
     text = None if goal is None else f"{'>=' if speedup else '<='} {goal:g}"
     reached = None if goal is None else ratio >= goal if speedup else ratio <= goal

@@ -93,8 +93,8 @@ class Epochs:
         self.pipeline = random_pipeline(size, device)
         torch.manual_seed(SEED)
         denoiser = Denoiser.of(self.pipeline.transformer, self.training, needs_reference=False)
-        _place(self.pipeline, self.accelerator, self.training)
         denoiser.prepare(self.accelerator)
+        _place(self.pipeline, self.accelerator, self.training)
         prompts = [f"{number} frogs on blue" for number in range(self.grpo.groups_per_epoch)]
         self.sampler = Sampler(
             self.pipeline, denoiser, prompts, self.grpo, (self.pixels, self.pixels), self.accelerator, SEED
@@ -176,15 +176,6 @@ def _discriminator(size: Size, device: torch.device) -> FoundationDiscriminator:
         model = TimmTokens(Path(folder), str(device), DTYPES[size.dtype])
     options = DiscriminatorOptions.of_recipe(discriminator_recipe())
     return FoundationDiscriminator(model, options, str(device), SEED)
-
-
-def lacking(memory_gb: float) -> str | None:
-    """Why an epoch of the true size cannot be run here, if it cannot."""
-    reason = f"needs a CUDA GPU with {memory_gb:g} GB"
-    if not torch.cuda.is_available():
-        return f"{reason}; there is none"
-    found = torch.cuda.get_device_properties(0).total_memory / 1e9
-    return None if found >= memory_gb else f"{reason}; this one has {found:.0f} GB"
 
 
 def print_difference(ours: Epoch, theirs: Epoch) -> Difference:

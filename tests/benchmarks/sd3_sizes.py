@@ -107,31 +107,26 @@ def discriminator_recipe() -> dict[str, Any]:
 
 def random_pipeline(size: Size, device: torch.device, seed: int = 0) -> StableDiffusion3Pipeline:
     """An SD3 pipeline of random float32 weights, made where it is to run; T5, which is left out, gives zeros."""
-    from diffusers import (
-        AutoencoderKL,
-        SD3Transformer2DModel,
-        StableDiffusion3Pipeline,
-    )
+    from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
+    from transformers import CLIPTextModelWithProjection
 
-    tokenizer = _tokenizer()
+    words = tokenizer()
     torch.manual_seed(seed)
     with torch.device(device):
         transformer = SD3Transformer2DModel(**size.transformer)
-        levels = len(size.vae["block_out_channels"])
-        down, up = ("DownEncoderBlock2D",) * levels, ("UpDecoderBlock2D",) * levels
-        vae = AutoencoderKL(**size.vae, down_block_types=down, up_block_types=up)
-        text_encoder, text_encoder_2 = (_text_encoder(sizes, tokenizer) for sizes in size.texts)
+        vae = random_vae(size.vae)
+        first, second = (text_encoder(sizes, words, CLIPTextModelWithProjection) for sizes in size.texts)
     with torch.no_grad():
         for weight in (one for one in transformer.parameters() if one.ndim > 1):
             weight.mul_(GAIN)
     pipeline = StableDiffusion3Pipeline(
         transformer=transformer.eval(),
         scheduler=build_scheduler_3(),
-        vae=vae.eval(),
-        text_encoder=text_encoder.eval(),
-        tokenizer=tokenizer,
-        text_encoder_2=text_encoder_2.eval(),
-        tokenizer_2=tokenizer,
+        vae=vae,
+        text_encoder=first,
+        tokenizer=words,
+        text_encoder_2=second,
+        tokenizer_2=words,
         text_encoder_3=None,
         tokenizer_3=None,
     )
@@ -154,7 +149,16 @@ def save_random_dinov2(size: Size, folder: Path, device: torch.device, seed: int
     save_for_hf(model, folder, model_args=size.foundation, safe_serialization=True)
 
 
-def _tokenizer():
+def random_vae(sizes: dict[str, Any]):
+    """An AutoencoderKL, on the device that is the default."""
+    from diffusers import AutoencoderKL
+
+    levels = len(sizes["block_out_channels"])
+    down, up = ("DownEncoderBlock2D",) * levels, ("UpDecoderBlock2D",) * levels
+    return AutoencoderKL(**sizes, down_block_types=down, up_block_types=up).eval()
+
+
+def tokenizer():
     """The tiny SD3's words; the embeddings have CLIP's true size all the same."""
     from transformers import CLIPTokenizer
 
@@ -162,9 +166,9 @@ def _tokenizer():
     return CLIPTokenizer.from_pretrained(folder / "tokenizer", model_max_length=CLIP_TOKENS)
 
 
-def _text_encoder(sizes: dict[str, int], tokenizer):
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+def text_encoder(sizes: dict[str, int], words, kind: type):
+    """A CLIP text model of transformers' class `kind`, on the device that is the default."""
+    from transformers import CLIPTextConfig
 
-    special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    width = {"projection_dim": sizes["hidden_size"]}
-    return CLIPTextModelWithProjection(CLIPTextConfig(**sizes, **width, **special))
+    special = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    return kind(CLIPTextConfig(**sizes, projection_dim=sizes["hidden_size"], **special)).eval()

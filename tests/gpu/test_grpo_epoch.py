@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.benchmarks.bench_h4_grpo_epoch import MEMORY_GB
-from tests.benchmarks.grpo_epochs import LIMITS, Difference, Epochs, lacking
+from tests.benchmarks.gpu import lacking
+from tests.benchmarks.grpo_epochs import LIMITS, Difference, Epochs
 from tests.benchmarks.sd3_sizes import SIZES, random_pipeline
 
 PEAK_GB = 64
-"""Above the sum of 10 GB of float32 weights, 2 GB of text encoders, VAE and DINOv2, 38 GB that the forward pass of a
+"""Above the sum of 5 GB of weights, 2 GB of text encoders, VAE and DINOv2, 38 GB that the forward pass of a
 micro-batch of 8 keeps for the backward pass (counted on the true network without data) and up to 8 GB more where layer
 norms keep float32."""
 
@@ -68,7 +68,7 @@ def test_the_true_size_has_the_published_numbers_of_weights():
     assert (training.mixed_precision, training.lora_rank, training.lora_targets) == ("bf16", 32, "attn")
 
 
-@pytest.mark.skipif(lacking(MEMORY_GB) is not None, reason=str(lacking(MEMORY_GB)))
+@pytest.mark.skipif(lacking() is not None, reason=str(lacking()))
 def test_an_epoch_of_the_true_size_equals_a_straightforward_loops(true_size):
     epochs, seconds = true_size, {}
 

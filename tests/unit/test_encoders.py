@@ -241,7 +241,7 @@ def test_encode_images_command_line(part_file, clip_folder, tmp_path, monkeypatc
 
 
 def test_an_error_while_decoding_ahead_reaches_the_caller():
-    def broken():
+    def broken(threads):
         yield SimpleNamespace(prompt=""), pictures(1)[0]
         raise UserError("damaged shard")
 
@@ -249,7 +249,7 @@ def test_an_error_while_decoding_ahead_reaches_the_caller():
     with pytest.raises(UserError, match="damaged shard"):
         encode_part(SimpleNamespace(encode=lambda images, prompts: {}), part, 1)
     with pytest.raises(UserError, match="no images"):
-        encode_part(None, SimpleNamespace(images=lambda: iter(()), count=0, frames=None), 1)
+        encode_part(None, SimpleNamespace(images=lambda threads: iter(()), count=0, frames=None), 1)
 
 
 def test_constants_are_those_of_clip():

@@ -3,6 +3,7 @@
 import os
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -320,6 +321,31 @@ def test_micro_batches_change_no_result_but_for_rounding(tmp_path, sd3_entry):
     small, _, _ = train(tmp_path / "small", sd3_entry, settings, training)
     large, _, _ = train(tmp_path / "large", sd3_entry, replace(settings, micro_batch_size=8), training)
     assert all(torch.allclose(small[name], large[name], atol=1e-5) for name in small)
+
+
+def test_in_bfloat16_ratios_begin_at_1_and_adapters_are_merged_into_the_base_as_it_was_loaded(tmp_path, sd3_entry):
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # it allows but one arithmetic in a process
+    settings, training = (
+        replace(SETTINGS, generator_epochs=2, guidance_scale=4.5),
+        replace(TRAINING, mixed_precision="bf16"),
+    )
+    weights, history, _ = train(tmp_path, sd3_entry, settings, training)
+    AcceleratorState._reset_state()
+    assert history["ratio_first"][0] == 1 and history["loss"].notna().all()
+    base = load_file(Path(sd3_entry["source"]["path"]) / "transformer" / "diffusion_pytorch_model.safetensors")
+    moved = {name for name in base if not torch.equal(weights[name], base[name])}
+    assert weights.keys() == base.keys() and moved and all(".attn." in name for name in moved)
+
+
+def test_too_little_memory_names_the_micro_batch_to_try(tmp_path, sd3_entry, monkeypatch):
+    def too_little(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+
+    monkeypatch.setattr(grpo_training.GRPOTraining, "_update", too_little)
+    with pytest.raises(UserError, match="for micro_batch_size 2 .*set micro_batch_size to 1, or set gradient_c"):
+        train(tmp_path, sd3_entry)
 
 
 def test_the_average_is_updated_on_the_clock_of_optimiser_steps(tmp_path, sd3_entry):

@@ -1,5 +1,6 @@
 """SFT and DPO on a small random pipeline: a broken run equals an unbroken one, LoRA equals its merged weights."""
 
+import contextlib
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from workflow_scripts.lib.training import loop
 from workflow_scripts.lib.training.denoiser import Denoiser, predict
 from workflow_scripts.lib.training.examples import Examples
 from workflow_scripts.lib.training.noise import draw_step
-from workflow_scripts.lib.training.post_training import post_train
+from workflow_scripts.lib.training.post_training import DenoisingErrors, post_train
 from workflow_scripts.lib.training.settings import TrainingSettings
 from workflow_scripts.lib.training.updates import Updates
 
@@ -256,3 +257,49 @@ def test_a_step_draws_the_same_whatever_came_before():
     draw_step(4, 4, 12, (4, 8, 8), SCHEDULE, 0.2, 0)
     again = draw_step(5, 4, 12, (4, 8, 8), SCHEDULE, 0.2, 0)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_a_step_that_does_not_fit_into_memory_is_made_in_smaller_batches(
+    tmp_path, pipeline_entry, examples, monkeypatch, capsys
+):
+    settings = replace(SETTINGS, batch_size=4, gradient_accumulation_steps=2, max_steps=2)
+    weights, history = train(tmp_path / "whole", pipeline_entry, examples, settings=settings)
+    original, sizes = DenoisingErrors.dpo, []
+
+    def limited(self, draw, beta):
+        sizes.append(len(draw.index))
+        if len(sizes) == 2 or sizes[-1] == 4 and len(sizes) > 2:  # the second batch, when gradients are there already
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return original(self, draw, beta)
+
+    monkeypatch.setattr(DenoisingErrors, "dpo", limited)
+    halved, halved_history = train(tmp_path / "halved", pipeline_entry, examples, settings=settings)
+    assert sizes == [4, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+    assert "a batch of 4 examples does not fit" in capsys.readouterr().out
+    for ours, theirs in zip(halved_history, history, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+    assert all(torch.allclose(halved[name], weights[name], atol=1e-4) for name in weights)
+
+
+def test_processes_that_have_too_little_memory_are_told_the_batch_size_to_set(pipeline_entry, examples, monkeypatch):
+    def too_little(draw):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+
+    training = loop.Training(
+        None,
+        replace(SETTINGS, batch_size=4),
+        1,
+        lambda step: draw_step(0, 8, 12, (4, 8, 8), DDPMScheduler(), 0.0, 0),
+        too_little,
+        SimpleNamespace(num_processes=2, process_index=0, no_sync=nothing, autocast=nothing),
+        None,
+        "f",
+    )
+    training.denoiser = SimpleNamespace(network=None)
+    updates = SimpleNamespace(optimizer=torch.optim.SGD([torch.zeros(1)]))
+    with pytest.raises(UserError, match="too small for batch_size 4 .*set batch_size to 2, or give the training fewer"):
+        training._step(0, updates)
+
+
+def nothing(*args):
+    return contextlib.nullcontext()

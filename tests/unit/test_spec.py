@@ -56,6 +56,14 @@ def test_paper_scale_is_the_papers(config):
     assert config.reward("ganrm", "paper")["bootstrap"]["alpha"] is None
 
 
+def test_a_scale_compiles_if_it_says_so(tmp_path, config):
+    assert not any(config.scale(scale).compile for scale in SCALES)
+    shutil.copytree(CONFIG, tmp_path / "config")
+    with open(tmp_path / "config" / "scales" / "paper.yaml", "a") as file:
+        file.write("compile: true\n")
+    assert load_config(tmp_path / "config").scale("paper").compile
+
+
 def test_the_safety_study_pairs_four_best_with_four_worst_of_every_unsafe_prompt(config):
     run, reward = config.run("sd15_safe_dpo", "paper"), config.reward("ganrm_safe_sd15", "paper")
     assert (run["rounds"], run["candidates"], run["pairs"], run["prompts"]) == (1, 10, 4, "unsafe_train")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ..batches import FittingBatches
 from ..errors import UserError
+from ..overlap import ahead
 from ..progress import progress
 from ..seeds import seed_of
 from ..shards import Collection, key_of
@@ -93,35 +96,31 @@ def _encode_images(
     pipeline: DiffusionPipeline, collection: Collection, keys: list[str], batch_size: int, seed: int
 ) -> Tensor:
     """Scaled posterior samples (N, C, h, w), of clips (N, C, F, h, w), float32, one per key with its own noise."""
-    batch_size = max(1, batch_size // (collection.frames or 1))  # images at once; a clip counts as its frames
-    latents: dict[str, Tensor] = {}
-    batch: list[tuple[str, np.ndarray]] = []
-    for row, image in progress(collection.images(keys), len(keys), "latents"):
-        batch.append((row.key, image))
-        if len(batch) == batch_size:
-            latents |= _encode_batch(pipeline, batch, seed)
-            batch = []
-    if batch:
-        latents |= _encode_batch(pipeline, batch, seed)
-    return torch.stack([latents[key] for key in keys])
+    batch_size = max(1, batch_size // (collection.frames or 1))  # a clip counts as its frames
+    batches = FittingBatches(batch_size, "images", "counts.sampling_batch_size")
+    named, latents = ((row.key, image) for row, image in collection.images(keys, torch.get_num_threads())), []
+    groups = ahead(iter(lambda: list(islice(named, batch_size)), []))
+    for group in progress(groups, -(-len(keys) // batch_size), "latents"):
+        for _, found in batches.map(lambda part, of=group: _encode_batch(pipeline, of[part], seed), len(group)):
+            latents += found
+    return torch.stack(latents)
 
 
-def _encode_batch(pipeline: DiffusionPipeline, batch: list[tuple[str, np.ndarray]], seed: int) -> dict[str, Tensor]:
+def _encode_batch(pipeline: DiffusionPipeline, named: list[tuple[str, np.ndarray]], seed: int) -> Tensor:
+    """Scaled posterior samples of uint8 images or clips by their keys, on the CPU."""
     vae = pipeline.vae
     with torch.inference_mode():
-        pixels = torch.stack([torch.from_numpy(image) for _, image in batch]).movedim(-1, -3)
+        pixels = torch.stack([torch.from_numpy(image) for _, image in named]).to(vae.device).movedim(-1, -3)
         parts = pixels.flatten(0, -4).split(images_at_once(*pixels.shape[-2:]))
-        found = [vae.encode((part.to(vae.device, vae.dtype) / 127.5) - 1).latent_dist for part in parts]
+        found = [vae.encode((part.to(vae.dtype) / 127.5) - 1).latent_dist for part in parts]
         mean, std = (torch.cat([getattr(one, name).float().cpu() for one in found]) for name in ("mean", "std"))
         mean, std = (_of_items(part, pixels.shape) for part in (mean, std))
         noise = [
             torch.randn(mean.shape[1:], generator=torch.Generator().manual_seed(seed_of("vae", seed, key)))
-            for key, _ in batch
+            for key, _ in named
         ]
-        scaled = (
-            mean + std * torch.stack(noise) - (getattr(vae.config, "shift_factor", None) or 0.0)
-        ) * vae.config.scaling_factor
-    return {key: latent for (key, _), latent in zip(batch, scaled, strict=True)}
+        shift = getattr(vae.config, "shift_factor", None) or 0.0
+        return (mean + std * torch.stack(noise) - shift) * vae.config.scaling_factor
 
 
 def _of_items(latents: Tensor, shape: torch.Size) -> Tensor:

@@ -35,7 +35,6 @@ def load_pipeline(
     A `vae` of the pipeline's entry takes the place of its own.
     """
     import diffusers
-    import torch
 
     no_loading_bars()
     base = entries[entry["base"]] if entry.get("base") else entry
@@ -48,12 +47,24 @@ def load_pipeline(
     if own is not None:
         parts[denoiser_name(kind)] = _load_denoiser(own, entry["sampling"].get("fps"), dtype)
     pipeline = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, **parts)
-    if dtype == torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
-        pipeline.vae.to(torch.float32)  # it says that it overflows in half precision
     pipeline.scheduler = _scheduler(pipeline, entry["sampling"]["scheduler"])
     pipeline.set_progress_bar_config(disable=True)
     if (tokens := entry["sampling"].get("max_sequence_length")) is not None:  # of SD3's T5; without T5, of zeros
         pipeline.encode_prompt = functools.partial(pipeline.encode_prompt, max_sequence_length=tokens)
+    return place(pipeline, device)
+
+
+def place(pipeline: DiffusionPipeline, device: str | torch.device) -> DiffusionPipeline:
+    """The pipeline moved to a device, its networks laid out for it; a VAE that says so does not run in float16."""
+    import torch
+
+    from .acceleration import use_channels_last
+
+    if pipeline.vae.dtype == torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
+        pipeline.vae.to(torch.float32)  # it says that it overflows in half precision
+    if torch.device(device).type == "cuda":
+        for network in (denoiser_of(pipeline), pipeline.vae):
+            use_channels_last(network)
     return pipeline.to(device)
 
 

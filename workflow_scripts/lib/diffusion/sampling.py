@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..batches import FittingBatches
+from ..overlap import behind, mapped
 from ..progress import Progress
 from ..seeds import seed_of
-from ..shards import ImageRecord, ShardWriter, committed, key_of, write_part
+from ..shards import ImageRecord, ShardWriter, committed, encode, key_of, write_part
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from diffusers import DiffusionPipeline
     from torch import Tensor
@@ -72,12 +73,14 @@ def sample_part(
 ) -> None:
     """Draw the images of each shard not yet committed beside `out`, then write `out`, the part that lists them."""
     entries, bar = [], Progress(sum(map(len, shards)), "sampling")
+    at_once = max(1, batch_size // (settings.num_frames or 1))  # a clip counts as its frames
+    batches = FittingBatches(at_once, "images", "counts.sampling_batch_size")
     for number, requests in enumerate(shards):
         name = f"{out.stem}-shard{number:05d}"
         entry = committed(out.parent, name, fingerprint)
         if entry is None:
             with ShardWriter(out.parent, name, fingerprint) as writer:
-                entry = _sample_shard(pipeline, requests, settings, batch_size, writer, bar)
+                entry = _sample_shard(pipeline, requests, settings, batches, writer, bar)
         else:
             bar.skip(len(requests))
         entries.append(entry)
@@ -86,33 +89,40 @@ def sample_part(
     write_part(out, entries, fingerprint, sampling=settings.call_arguments(), **frames)
 
 
-def _sample_shard(
-    pipeline, requests: list[Request], settings, batch_size: int, writer: ShardWriter, bar: Progress
-) -> dict:
-    batch_size = max(1, batch_size // (settings.num_frames or 1))  # images at once; a clip counts as its frames
-    for start in range(0, len(requests), batch_size):
-        batch = requests[start : start + batch_size]
-        images, latents = sample(pipeline, batch, settings)
-        for request, image, latent in zip(batch, images, latents, strict=True):
-            key = key_of(request.prompt_id, request.k)
-            writer.add(ImageRecord(key, image, request.prompt_id, request.k, request.prompt, request.seed), latent)
-        bar.advance(len(batch))
+def _sample_shard(pipeline, requests: list[Request], settings, batches, writer: ShardWriter, bar: Progress) -> dict:
+    """Draw and commit a shard; a batch is fetched from the GPU, encoded and written while the next one is drawn."""
+    with behind() as later:
+        for places, drawn in batches.map(lambda part: sample(pipeline, requests[part], settings), len(requests)):
+            later(_write, writer, requests[places], *drawn, bar)
     return writer.commit()
+
+
+def _write(writer: ShardWriter, requests: list[Request], images: Tensor, latents: Tensor | None, bar: Progress) -> None:
+    import torch
+
+    latents = [None] * len(requests) if latents is None else latents.cpu()
+    encoded = mapped(encode, images.cpu().numpy(), torch.get_num_threads())
+    for request, data, latent in zip(requests, encoded, latents, strict=True):
+        key = key_of(request.prompt_id, request.k)
+        record = ImageRecord(key, None, request.prompt_id, request.k, request.prompt, request.seed)
+        writer.add_encoded(record, data, latent)
+    bar.advance(len(requests))
 
 
 def sample(
     pipeline: DiffusionPipeline, requests: list[Request], settings: SamplingSettings
-) -> tuple[np.ndarray, Tensor | Sequence[None]]:
+) -> tuple[Tensor, Tensor | None]:
     """Images (B, H, W, 3) uint8 and the final latents (B, C, h, w) float32, as the denoiser sees them (scaled).
 
-    Clips are (B, F, H, W, 3), their latents (B, C, F, h, w). Of pipelines that draw references only, no latents.
+    Both are on the pipeline's device, which may not have finished them: the caller need not wait. Clips are
+    (B, F, H, W, 3), their latents (B, C, F, h, w). Of pipelines that draw references only, no latents.
     """
     import torch
 
     prompts = [request.prompt + settings.prompt_suffix for request in requests]
     generator = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
     if type(pipeline).__name__ == "QwenImagePipeline":
-        return _sample_qwen_image(pipeline, prompts, generator, settings), [None] * len(requests)
+        return _sample_qwen_image(pipeline, prompts, generator, settings), None
     with torch.inference_mode(), noise_of_frames(pipeline.scheduler, settings.num_frames):
         latents = pipeline(
             **encode_prompts(pipeline, prompts, settings.guidance_scale > 1),
@@ -120,19 +130,19 @@ def sample(
             output_type="latent",
             **settings.call_arguments(),
         )[0]
-        return decode(pipeline, latents), latents.float().cpu()
+        return decode(pipeline, latents), latents.float()
 
 
-def _sample_qwen_image(pipeline, prompts: list[str], generator: list, settings: SamplingSettings) -> np.ndarray:
+def _sample_qwen_image(pipeline, prompts: list[str], generator: list, settings: SamplingSettings) -> Tensor:
     """Images (B, H, W, 3) uint8 by Qwen-Image's own call, whose guidance is called true and needs a negative prompt."""
-    import numpy as np
     import torch
+
+    from ..rewards.pixels import to_uint8
 
     arguments = settings.call_arguments()
     about = {"true_cfg_scale": arguments.pop("guidance_scale"), "negative_prompt": [" "] * len(prompts)}
     with torch.inference_mode():
-        images = pipeline(prompt=prompts, generator=generator, output_type="np", **about, **arguments)[0]
-    return np.rint(np.asarray(images) * 255).astype(np.uint8)
+        return to_uint8(pipeline(prompt=prompts, generator=generator, output_type="pt", **about, **arguments)[0])
 
 
 def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], guided: bool) -> dict[str, Tensor]:
@@ -147,16 +157,15 @@ def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], guided: bool
     return {name: value[index] for name, value in zip(names, embeddings, strict=False) if value is not None}
 
 
-def decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
+def decode(pipeline: DiffusionPipeline, latents: Tensor) -> Tensor:
     """Latents (B, C, h, w), scaled, to images (B, H, W, 3) uint8; of clips (B, C, F, h, w) to (B, F, H, W, 3)."""
-    import numpy as np
+    import torch
 
     if latents.ndim == 5:
         frames = decode(pipeline, latents.transpose(1, 2).flatten(0, 1))
-        return frames.reshape(len(latents), -1, *frames.shape[1:])
+        return frames.unflatten(0, (len(latents), -1))
     height, width = (side * pipeline.vae_scale_factor for side in latents.shape[-2:])
-    parts = latents.split(images_at_once(height, width))
-    return np.concatenate([_decode(pipeline, part) for part in parts])
+    return torch.cat([_decode(pipeline, part) for part in latents.split(images_at_once(height, width))])
 
 
 def images_at_once(height: int, width: int) -> int:
@@ -164,14 +173,15 @@ def images_at_once(height: int, width: int) -> int:
     return max(1, PIXELS_AT_ONCE // (height * width))
 
 
-def _decode(pipeline: DiffusionPipeline, latents: Tensor) -> np.ndarray:
+def _decode(pipeline: DiffusionPipeline, latents: Tensor) -> Tensor:
     import torch
+
+    from ..rewards.pixels import to_uint8
 
     config = pipeline.vae.config
     latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
     with torch.inference_mode():
-        images = pipeline.vae.decode(latents.to(pipeline.vae.dtype)).sample
-        return ((images.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        return to_uint8(pipeline.vae.decode(latents.to(pipeline.vae.dtype)).sample.float() / 2 + 0.5)
 
 
 @contextlib.contextmanager

@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..batches import FittingBatches
 from ..errors import UserError
+from ..overlap import ahead
 from .pixels import Images, Preprocessing
 from .tiny_features import TinyFeatureExtractor
 
 if TYPE_CHECKING:
     from ..shards import Collection, Part
 
-T = TypeVar("T")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -166,28 +167,19 @@ def encode_part(encoder: Encoder, part: Part, batch_size: int) -> dict[str, Tens
     from ..progress import progress
 
     batch_size = max(1, batch_size // (part.frames or 1))  # images at once; a clip counts as its frames
-    batches = ahead(batches_of(part, batch_size))
-    total = -(-part.count // batch_size)
-    outputs = [encoder.encode(images, prompts) for images, prompts in progress(batches, total, "encode")]
+    fitting = FittingBatches(batch_size, "images", "--batch-size")
+    outputs = []
+    for images, prompts in progress(ahead(batches_of(part, batch_size)), -(-part.count // batch_size), "encode"):
+        found = fitting.map(lambda batch, i=images, p=prompts: encoder.encode(i[batch], p[batch]), len(prompts))
+        outputs += [output for _, output in found]
     if not outputs:
         raise UserError("the part lists no images; remake it")
     return {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The items, each fetched in a thread while the previous one is used (image decoders release the GIL)."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(next, items, None)
-        while (item := following.result()) is not None:
-            following = pool.submit(next, items, None)
-            yield item
-
-
 def batches_of(part: Collection, batch_size: int) -> Iterator[tuple[Images, list[str]]]:
     """Images, uint8 (B, H, W, 3) or a list where their shapes differ, or clips (B, F, H, W, 3), and their prompts."""
-    images = part.images()
+    images = part.images(threads=torch.get_num_threads())
     while batch := list(islice(images, batch_size)):
         rows, arrays = zip(*batch, strict=True)
         same = len({array.shape for array in arrays}) == 1

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..errors import UserError
-from .encoders import ahead, batches_of
+from ..overlap import ahead
+from .encoders import batches_of
 from .foundation import FoundationModel
 from .pixels import Images
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError
 from ..files import read_json
+from ..overlap import mapped
 from .images import decode
 from .layout import INDEX, LATENTS, TAR, crc32, crc_of_tensor, is_safe, sizes_of
 
@@ -59,17 +60,23 @@ class Collection:
         """A row per image, its columns the fields of `Row`."""
         return self._index.copy()
 
-    def images(self, keys: Iterable[str] | None = None) -> Iterator[tuple[Row, np.ndarray]]:
-        """(row of the index, uint8 array (H, W, 3) or (F, H, W, 3)) of all images, or of `keys` in their order."""
+    def images(self, keys: Iterable[str] | None = None, threads: int = 1) -> Iterator[tuple[Row, np.ndarray]]:
+        """(row of the index, uint8 array (H, W, 3) or (F, H, W, 3)) of all images, or of `keys` in their order.
+
+        Several threads decode ahead of who asks.
+        """
+        encoded = self.encoded(keys)
+        return map(self._decoded, encoded) if threads == 1 else mapped(self._decoded, encoded, threads)
+
+    def _decoded(self, encoded: tuple[Row, memoryview]) -> tuple[Row, np.ndarray]:
         from PIL.Image import DecompressionBombError
 
-        for row, data in self.encoded(keys):
-            try:
-                image = decode(data, self.frames)
-            except (ValueError, OSError, DecompressionBombError):
-                what = "image" if self.frames is None else f"{self.frames} frames"
-                raise self._shards[row.shard].damaged(TAR, f"holds no {what} as {row.key}") from None
-            yield row, image
+        row, data = encoded
+        try:
+            return row, decode(data, self.frames)
+        except (ValueError, OSError, DecompressionBombError):
+            what = "image" if self.frames is None else f"{self.frames} frames"
+            raise self._shards[row.shard].damaged(TAR, f"holds no {what} as {row.key}") from None
 
     def encoded(self, keys: Iterable[str] | None = None) -> Iterator[tuple[Row, memoryview]]:
         """As `images`, but the compressed bytes, checked and not copied."""

@@ -37,6 +37,7 @@ class Scale:
     replicates: list[int]
     device: str
     dtype: str
+    compile: bool
     warm_start: bool
     latents: str
     models: dict[str, str]
@@ -87,6 +88,7 @@ def read_scale(name: str, document: Document) -> Scale:
         replicates=data["replicates"],
         device=data["device"],
         dtype=data["dtype"],
+        compile=data.get("compile", False),
         warm_start=data["warm_start"],
         latents=plain(lift(document, "latents")),
         models=data["models"],

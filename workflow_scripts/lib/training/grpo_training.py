@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..batches import memory_as_user_error
 from ..errors import UserError
 from ..progress import Progress
 from ..seeds import seed_of
@@ -22,6 +23,7 @@ from .settings import GRPOSettings, TrainingSettings
 from .updates import Checkpoints, Updates
 
 GENERATOR, LEARNER = "generator", "discriminator"
+CHECKPOINTING = "set gradient_checkpointing to true, which computes activations anew instead of keeping them"
 
 
 @dataclass
@@ -58,7 +60,8 @@ class GRPOTraining:
             print(f"continuing after epoch {state.step}", flush=True)
         shown = Progress(self.settings.generator_epochs, "training", self._count(GENERATOR))
         while self._count(GENERATOR) < self.settings.generator_epochs:
-            self.history.append(self._epoch(len(self.history), updates))
+            with memory_as_user_error("micro_batch_size", self.settings.micro_batch_size, CHECKPOINTING):
+                self.history.append(self._epoch(len(self.history), updates))
             self._report(self.history[-1])
             shown.advance(self.history[-1]["kind"] == GENERATOR)
             if self.accelerator.is_main_process:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..batches import FittingBatches, memory_as_user_error
 from ..progress import progress
 from .denoiser import Denoiser
 from .noise import StepDraw
@@ -33,6 +34,9 @@ class Training:
     fingerprint: str
     history: list[dict[str, float]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._fitting = FittingBatches(self.settings.batch_size, "examples", "batch_size")
+
     def run(self) -> list[dict[str, float]]:
         """Train to the end, continuing from a state of the same fingerprint; returns a row of logged means per step."""
         updates = Updates(self.denoiser, self.settings, self.steps)
@@ -48,10 +52,19 @@ class Training:
 
     def _step(self, step: int, updates: Updates) -> dict[str, float]:
         draw, world = self.draw(step), self.accelerator.num_processes
+        if world == 1:
+            means = self._fitting.repeat(lambda size: self._accumulate(draw, size, updates))
+        else:  # processes have to take the same micro-batches, and one cannot know that another has too little memory
+            with memory_as_user_error("batch_size", self.settings.batch_size, "give the training fewer processes"):
+                means = self._accumulate(draw, self.settings.batch_size, updates)
+        return means | updates.apply(means["loss"])
+
+    def _accumulate(self, draw: StepDraw, batch_size: int, updates: Updates) -> dict[str, float]:
+        """Gradients of a step, and the means over its examples on all processes."""
+        updates.optimizer.zero_grad(set_to_none=True)
+        world = self.accelerator.num_processes
         own = StepDraw(*(values[self.accelerator.process_index :: world] for values in draw))
-        micro = [
-            StepDraw(*parts) for parts in zip(*(values.split(self.settings.batch_size) for values in own), strict=True)
-        ]
+        micro = [StepDraw(*parts) for parts in zip(*(values.split(batch_size) for values in own), strict=True)]
         means: dict[str, float] = {}
         for i, part in enumerate(micro):
             share = len(part.index) * world / len(draw.index)
@@ -63,7 +76,7 @@ class Training:
                 means[name] = (
                     means.get(name, 0.0) + share / world * self.accelerator.reduce(value.detach(), "sum").item()
                 )
-        return means | updates.apply(means["loss"])
+        return means
 
     def _resume(self, checkpoints: Checkpoints, updates: Updates) -> int:
         state = checkpoints.load(updates)

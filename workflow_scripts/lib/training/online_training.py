@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..diffusion.pipelines import denoiser_name, denoiser_of, is_saved, load_pipeline, save_policy
+from ..diffusion.pipelines import denoiser_name, denoiser_of, is_saved, load_pipeline, place, save_policy
 from ..files import atomic_write, read_json
 from ..provenance import fingerprint
 from .adversarial import DiscriminatorSchedule
@@ -47,8 +47,8 @@ def train_online(
     pipeline = load_pipeline(entry, entries, start, "cpu", torch.float32)
     torch.manual_seed(seed)  # adapters start at random
     denoiser = Denoiser.of(denoiser_of(pipeline), training, needs_reference=settings.kl_weight > 0)
+    denoiser.prepare(accelerator)  # first: what it rounds is not to be moved
     _place(pipeline, accelerator, training)
-    denoiser.prepare(accelerator)
     sampler = Sampler(pipeline, denoiser, prompts, settings, size, accelerator, seed)
     if accelerator.is_main_process:
         print_arithmetic(settings, schedule, accelerator.num_processes)
@@ -76,7 +76,7 @@ def train_online(
 
 def _place(pipeline, accelerator, training: TrainingSettings) -> None:
     """Move all parts to the device; text encoders, which are frozen, to the arithmetic of the training."""
-    pipeline.to(accelerator.device)
+    place(pipeline, accelerator.device)
     if training.mixed_precision == "bf16":
         for name, part in pipeline.components.items():
             if name.startswith("text_encoder") and part is not None:

@@ -138,7 +138,7 @@ class Sampler:
                 "the generator's latents are NaN or infinite: training diverged; lower learning_rate, or set "
                 "mixed_precision to no"
             )
-        return torch.from_numpy(decode(self.pipeline, latents))
+        return decode(self.pipeline, latents).cpu()
 
 
 def plan_of_updates(settings: GRPOSettings, process: int, processes: int) -> list[list[Tensor]]:
