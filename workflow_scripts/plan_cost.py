@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     rows, scale = _rows(args.targets, numbers, _settings(args.profile, args.scale))
     print(terminal(rows, numbers, scale))
-    _write(rows, args.csv, args.json)
+    write(rows, args.csv, args.json)
 
 
 def _rows(
@@ -143,7 +143,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _write(rows: Sequence[Row], csv: Path | None, json: Path | None) -> None:
+def write(rows: Sequence[Row], csv: Path | None, json: Path | None) -> None:
     """The rows, unrounded, to files."""
     from workflow_scripts.lib.cost import report
     from workflow_scripts.lib.files import atomic_write, write_json

@@ -1,8 +1,8 @@
 """FLOPs of the registry's models, counted by PyTorch on networks without weights (a multiply-add is two).
 
 What is counted: matrix products, convolutions and attention. Norms, activations and resizing are not; they take time,
-but few FLOPs. `python -m workflow_scripts.count_flops` keeps the numbers in config/flops.json, so that planning needs no
-torch.
+but few FLOPs. `python -m workflow_scripts.count_flops` keeps the numbers in config/flops.json, so that planning needs
+no torch.
 """
 
 from __future__ import annotations

@@ -18,13 +18,13 @@ INTRODUCTION = """\
 # What it costs
 
 Written by `make costs`, which plans everything from nothing. On your machine
-`python -m workflow_scripts.plan_cost TARGET … --scale pilot` prints the same for what is still needed there, with licences
-and terms to accept; `--gpu a100` is for another GPU.
+`python -m workflow_scripts.plan_cost TARGET … --scale pilot` prints the same for what is still needed there, with
+licences and terms to accept; `--gpu a100` is for another GPU.
 
-GPU-hours are those of a {gpu}. `measured` is the share of them that comes from finished jobs. The rest are the FLOPs of
-the published architectures (`config/flops.json`, counted by `python -m workflow_scripts.count_flops`) over a share of
-{peak} TFLOP/s that `config/costs.yaml` states with its source; they can be off by a factor of two. As soon as a job of a
-scale has finished, its measured time per image stands in for those of jobs that do the same.
+GPU-hours are those of an {gpu}. `measured` is the share of them that comes from finished jobs. The rest are the FLOPs
+of the published architectures (`config/flops.json`, counted by `python -m workflow_scripts.count_flops`) over a share
+of {peak} TFLOP/s that `config/costs.yaml` states with its source; they can be off by a factor of two. As soon as a job
+of a scale has finished, its measured time per image stands in for those of jobs that do the same.
 
 CPU-hours include the threads of GPU jobs. A plus sign behind downloads says that some have no known size. What several
 targets share counts in each of them, and once in the last row.
@@ -87,12 +87,12 @@ def notes(rows: Sequence[Row], numbers: Numbers, scale: str) -> Iterator[str]:
     whole, gpu = rows[-1], numbers.costs["gpus"][numbers.gpu]
     yield f"Jobs still needed at {scale} scale. What several targets share counts in each, and once in the last row."
     yield (
-        f"GPU-hours of a {gpu['title']}: {whole.measured:.0%} measured, by finished jobs of this scale on the GPU that "
-        f"they had; the rest are FLOPs over a stated share of {gpu['bf16_tflops']} TFLOP/s (config/flops.json, "
+        f"GPU-hours of an {gpu['title']}: {whole.measured:.0%} measured, by finished jobs of this scale on the GPU "
+        f"that they had; the rest are FLOPs over a stated share of {gpu['bf16_tflops']} TFLOP/s (config/flops.json, "
         "config/costs.yaml), which can be off by a factor of two. CPU-hours include the threads of GPU jobs."
     )
     if whole.lacking:
-        yield f"+ Not estimated: jobs of {', '.join(whole.lacking)}, whose FLOPs are not known; a finished job is measured."
+        yield f"+ Not estimated: jobs of {', '.join(whole.lacking)}, whose FLOPs are not known, before one is measured."
     if whole.downloads.unsized:
         yield f"+ Downloads of unknown size: {', '.join(whole.downloads.unsized)}."
     if whole.downloads.gates:
@@ -105,7 +105,7 @@ def _licences(found: Downloads) -> Iterator[str]:
     titles: dict[str, list[str]] = {}
     for title, licence in found.licences:
         titles.setdefault(licence, []).append(title)
-    yield from (f"{licence}: {', '.join(dict.fromkeys(names))}" for licence, names in sorted(titles.items()))
+    yield from (f"{licence}: {'; '.join(dict.fromkeys(names))}" for licence, names in sorted(titles.items()))
 
 
 def record(row: Row) -> dict[str, Any]:

@@ -110,11 +110,11 @@ class Worker:
     def _judge(self, job: Job, entry: str) -> Work:
         """Encoding or scoring the images of a part, a text with each."""
         samples = job.images / self.frames(job)
-        flops = samples * self._judging(entry, with_text=True)
+        flops = samples * self.judging(entry, with_text=True)
         reading = job.images * self.megapixels(job) * self.numbers.seconds("read_megapixel")
         return Work(entry, "", {JUDGING: flops}, samples * self.numbers.wait(entry), reading)
 
-    def _judging(self, entry: str, *, with_text: bool = False) -> float:
+    def judging(self, entry: str, *, with_text: bool = False) -> float:
         """FLOPs of a judge on one sample; nothing for what is no network on the GPU."""
         if self.config.models.data[entry].get("class") in ("OCR", "NudeNet", "ImageStatistics"):
             return 0.0
@@ -157,7 +157,7 @@ class Worker:
         flops = {
             SAMPLING: rolled,
             TRAINING: updated * grpo["window_width"] * branches * step,
-            JUDGING: updated * sum(map(self._judging, judges)) + self._learning(run, job, updated),
+            JUDGING: updated * sum(map(self.judging, judges)) + self._learning(run, job, updated),
         }
         waiting = updated * sum(map(self.numbers.wait, judges))
         return Work(f"{name} under {', '.join(judges)}, {run['discriminator']}", name, flops, waiting)
@@ -177,7 +177,7 @@ class Worker:
         steps = recipe["steps_per_generator_epoch"] or 1
         triggered = recipe["schedule"] == "trigger"  # it judges the references, too
         seen = updated * (1 + triggered + 2 * steps)
-        return seen * self._judging(self.config.scale(scale).models[recipe["model"]])
+        return seen * self.judging(self.config.scale(scale).models[recipe["model"]])
 
     def _evaluate_vbench(self, job: Job) -> Work:
         return Work("VBench", seconds=job.images * self.numbers.seconds("vbench_frame"))
