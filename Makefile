@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all ganrm advgrpo directions report test lint docs bench clean
+.PHONY: help env tiny all ganrm advgrpo directions report test lint docs costs bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -52,6 +52,9 @@ docs: $(READY) ## copy the tiny scale's tables, verdicts and pictures into docs/
 	cd results/tiny/figures && cp ganrm_fig1.png ganrm_fig2.png advgrpo_fig17.png advgrpo_hacking.png $(CURDIR)/docs/results/
 	cp results/tiny/validity/ganrm.sd15.eval.csv docs/results/validity.csv
 	cp results/tiny/figures/ganrm_fig3.png results/tiny/figures/advgrpo_fig5.png docs/images/
+
+costs: $(READY) ## docs/costs.md: what every target costs at pilot and paper scale
+	python -m workflow_scripts.plan_cost --page docs/costs.md
 
 bench: $(READY) ## benchmarks, each beside its goal
 	python -m tests.benchmarks

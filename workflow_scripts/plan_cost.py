@@ -86,7 +86,7 @@ def planned_jobs(targets: Sequence[str], settings: dict[str, Any], *, from_nothi
     With `from_nothing` all are needed, whatever is done.
     """
     from snakemake.api import SnakemakeApi
-    from snakemake.exceptions import WorkflowError
+    from snakemake.exceptions import RuleException, WorkflowError
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
     from workflow_scripts.lib.errors import UserError
@@ -102,8 +102,9 @@ def planned_jobs(targets: Sequence[str], settings: dict[str, Any], *, from_nothi
         try:
             workflow._prepare_dag(forceall=from_nothing, ignore_incomplete=True, lock_warn_only=True, nolock=True)
             workflow._build_dag()
-        except WorkflowError as error:
-            raise UserError(f"snakemake cannot plan {', '.join(targets)}: {error}") from error
+        except (WorkflowError, RuleException) as error:
+            said = str(error).partition("Wildcards:")[0]
+            raise UserError(f"snakemake cannot plan {', '.join(targets)}: {said}") from error
         return _jobs(workflow)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,6 +237,12 @@ def test_bytes_are_those_of_pixels_latents_weights_and_features(config, real):
 # plans
 
 
+def test_planning_needs_no_torch():
+    modules = ("estimate", "plan", "report", "sources")
+    code = f"import sys; from workflow_scripts.lib.cost import {', '.join(modules)}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
 def test_shared_jobs_count_once_together_and_done_ones_never(config, real):
     jobs = [
         sampling("sd15", 3600, number=0),
@@ -317,3 +325,10 @@ def test_rows_are_written_as_csv_and_json(config, real, tmp_path):
     (from_csv,) = csv.DictReader((tmp_path / "a.csv").open())
     assert from_csv["target"] == "a.json" and float(from_csv["gpu_hours"]) == from_json["gpu_hours"] > 0
     assert from_json["terms_to_accept"] == [from_csv["terms_to_accept"]]
+
+
+def test_the_readme_shows_rows_of_the_page_of_costs():
+    pilot = (REPOSITORY / "docs/costs.md").read_text().split("## Paper scale")[0]
+    rows = {tuple(line.strip("| ").split(" | ")) for line in pilot.splitlines() if line.startswith("| ")}
+    shown = (REPOSITORY / "README.md").read_text().split("target        jobs", 1)[1].split("\n\n")[0].splitlines()[1:]
+    assert len(shown) == 4 and all(tuple(line.split()) in rows for line in shown), "run make costs and copy the rows"

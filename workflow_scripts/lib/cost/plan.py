@@ -42,8 +42,9 @@ def targets_of(names: Sequence[str], config: Config, scale: str) -> list[str]:
     UserError for a name that is neither a target nor a path.
     """
     sheets = [*config.tables, *config.figures, *config.architectures]
-    there, everything = studies_at(config, scale), sorted([*sheets, *studies_at(config, scale)])
-    known = [*PAPERS, *everything, *(set(config.studies) - set(there)), CHECKS, "all", "assumptions", "directions"]
+    everything = sorted([*sheets, *studies_at(config, scale)])
+    others = [CHECKS, "all", "assumptions", "directions", *(f"{paper}_directions" for paper in PAPERS)]
+    known = [*PAPERS, *everything, *others]
     found: list[str] = []
     for name in names or ["all"]:
         if "/" not in name and name not in known:
