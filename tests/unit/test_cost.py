@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -315,6 +316,14 @@ def test_the_command_refuses_with_the_cure(monkeypatch, words, said):
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(UserError, match=said):
         plan_cost.main(words)
+
+
+def test_a_mistake_in_the_rates_is_named_with_its_line(tmp_path):
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    path = tmp_path / "config/costs.yaml"
+    path.write_text(path.read_text().replace("sd15: {share: 0.17", "sd15: {share: 1.7"))
+    with pytest.raises(UserError, match=r"rates.sampling.sd15.share: 1.7 is greater.*costs.yaml:\d+"):
+        load_numbers(tmp_path / "config", "h100")
 
 
 def test_rows_are_written_as_csv_and_json(config, real, tmp_path):
