@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all ganrm advgrpo directions report status efficiency test slurm lint docs reliability soak bench bench-gpu container clean
+.PHONY: help env tiny all ganrm advgrpo directions report status efficiency test slurm lint docs costs reliability soak bench bench-gpu container clean
 
 help: ## list the targets
 	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -62,6 +62,9 @@ docs: $(READY) ## copy the tiny scale's tables, verdicts and pictures into docs/
 	cd results/tiny/figures && cp ganrm_fig1.png ganrm_fig2.png advgrpo_fig17.png advgrpo_hacking.png $(CURDIR)/docs/results/
 	cp results/tiny/validity/ganrm.sd15.eval.csv docs/results/validity.csv
 	cp results/tiny/figures/ganrm_fig3.png results/tiny/figures/advgrpo_fig5.png docs/images/
+
+costs: $(READY) ## docs/costs.md: what every target costs at pilot and paper scale
+	python -m workflow_scripts.plan_cost --page docs/costs.md
 
 reliability: $(READY) soak ## break things, also on a SLURM cluster of this machine; writes docs/reliability.md
 	python -m pytest -q tests/slurm tests/workflow/test_breakdowns.py --long

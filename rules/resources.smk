@@ -105,7 +105,7 @@ def images_of_vbench(wildcards):
 
 
 def images_of_job(verb, wildcards):
-    """Images that a job of this verb handles, in units of 512 x 512 pixels where a generator makes them."""
+    """Images, or frames, that a job of this verb handles; imported ones in units of 512 x 512 pixels."""
     counts = {
         "import_images": images_imported,
         "encode_latents": images_encoded,
@@ -114,7 +114,19 @@ def images_of_job(verb, wildcards):
         "train_grpo": images_rolled_out,
         "evaluate_vbench": images_of_vbench,
     }
-    return counts.get(verb, images_of_part)(wildcards) * size_factor(verb, wildcards)
+    return counts.get(verb, images_of_part)(wildcards)
+
+
+def images_of_rule(rule, wildcards):
+    """Images, or frames, of a job of this rule; 0 where its cost does not depend on them."""
+    verb = {"encode_given_images": "encode_latents"}.get(rule, rule)
+    counts = verb in GPU_JOBS or CPU_JOBS.get(verb, (0, 0, 0))[2]
+    return images_of_job(verb, wildcards) if counts else 0
+
+
+def units_of_job(verb, wildcards):
+    """Images of a job in units of 512 x 512 pixels, where a generator makes them."""
+    return images_of_job(verb, wildcards) * size_factor(verb, wildcards)
 
 
 def size_factor(verb, wildcards):
@@ -136,9 +148,9 @@ def needs_of(verb, wildcards):
         return TINY
     if verb in CPU_JOBS:
         memory, minutes, more = CPU_JOBS[verb]
-        return memory, minutes + (ceil(more * images_of_job(verb, wildcards) / 1000) if more else 0)
+        return memory, minutes + (ceil(more * units_of_job(verb, wildcards) / 1000) if more else 0)
     memory, more_memory, minutes = GPU_JOBS[verb]
-    thousands = images_of_job(verb, wildcards) / 1000
+    thousands = units_of_job(verb, wildcards) / 1000
     if more_memory and "max_sequence_length" in sampling_of(wildcards):
         more_memory = MEMORY_OF_LONG_PROMPTS
     return round(memory + more_memory * thousands), max(LEAST_MINUTES, ceil(minutes * thousands))

@@ -12,6 +12,7 @@ from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_confi
 PAPER_TABLE = "results/tables/ganrm_tab1.csv"
 TRAIN_PROMPTS, SAMPLES, ROUNDS, PROXIES, EVAL_PROMPTS = 20_000, 10, 3, 500, 1000  # arXiv 2506.13846, Sec. 4.1, Tab. 9
 IMAGES_PER_JOB = 10_000
+MOST_JOBS = 3000  # of all tables and figures of both papers
 SCORERS, DISTANCES = 4, 2
 BASES = 2  # SD1.5 and SDXL
 RULES = [path for path in (REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk")))]
@@ -148,6 +149,18 @@ def test_pilot_scale_is_planned_under_results_pilot(planned):
     outputs = re.findall(r"^    output: (\S+?),?$", done.stdout, re.MULTILINE)
     assert outputs and all(path.startswith("results/pilot/") for path in outputs)
     assert jobs_of(done.stdout)["train_dpo"] == BASES  # one round each
+
+
+def test_everything_of_both_papers_is_planned_and_the_page_of_costs_is_in_step(planned):
+    """One graph of all tables, figures, studies and checks of rewards at pilot scale, one at paper scale."""
+    planned.cli("plan_cost", "--page", "costs.md")
+    page, config = (planned.root / "costs.md").read_text(), load_config()
+    totals = [int(jobs.replace(",", "")) for jobs in re.findall(r"^\| together \| ([\d,]+) \|", page, re.MULTILINE)]
+    assert len(totals) == 2 and max(totals) <= MOST_JOBS
+    listed = re.findall(r"^\| (\w+) \| ", page, re.MULTILINE)
+    for name in (*config.tables, *config.figures, *config.architectures):
+        assert listed.count(name) == 2, name
+    assert page == (REPOSITORY / "docs/costs.md").read_text(), "run make costs"
 
 
 def test_targets_are_listed_with_a_sentence_each(planned):

@@ -23,6 +23,7 @@ ORDER = (
     "win_rates",
     "architectures",
     "studies",
+    "costs",
 )
 PAGE = Path("docs/configuration.md")
 HYPERPARAMETER = "hyperparameter.schema.yaml"

@@ -1,0 +1,1 @@
+"""What a plan costs before it runs: GPU-hours, CPU-hours, downloads, disk, licences."""
