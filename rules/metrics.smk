@@ -148,11 +148,16 @@ def vbench_options(wildcards):
     )
 
 
+def data_of_vbench(wildcards):
+    return data_of(CONFIG.scale(wildcards.scale).prompt_source(vbench_metric(wildcards)["prompts"]))
+
+
 rule evaluate_vbench:
     """VBench's sixteen dimensions of a policy by its own package, which needs an environment of its own."""
     input:
         clips=vbench_clips,
         flickering=vbench_flickering_clips,
+        fetched=data_of_vbench,
     output:
         scores="results/{scale}vbench/{policy}/{metric}.json",
         clips="results/{scale}vbench/{policy}/{metric}.parquet",

@@ -96,6 +96,8 @@ def test_the_paper_scale_table_lists_its_true_jobs(planned):
         "compute_metrics": evaluated + 1,
     }
     assert jobs == {
+        "fetch_data": 3,  # JourneyDB: images to learn from, prompts, images to compare with
+        "fetch_model": 11,  # two generators, two baselines, two encoders, the extractor, four scorers
         "make_prompts": 4,
         **{rule: BASES * count for rule, count in of_each_base.items()},
         "make_table": 1,
