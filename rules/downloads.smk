@@ -1,6 +1,9 @@
 """Models and data from outside: fetched where the command runs, each once, before the jobs that need them."""
 
 from workflow_scripts.lib.downloads import check_downloads
+from workflow_scripts.lib.metrics.vbench_weights import SECTION, absent_weights
+
+NEEDING = ("fetch_model", "fetch_data", "evaluate_vbench")
 
 
 localrules:
@@ -9,10 +12,12 @@ localrules:
 
 
 def check_access():
-    """Before anything runs, see that all can be fetched that this call needs: terms, revisions, room on the disk."""
-    needed = [job for job in workflow.dag.needrun_jobs() if job.rule.name in ("fetch_model", "fetch_data")]
-    downloads = [one for job in needed for one in downloads_of(job.rule.name, job.wildcards.entry)]
-    check_downloads(downloads, [Path(os.environ["HF_HUB_CACHE"]), Path(CONFIG.settings["data_folder"])])
+    """Before anything runs, see that all can be had that this call needs: terms, revisions, room on the disk."""
+    jobs = {rule: [job for job in workflow.dag.needrun_jobs() if job.rule.name == rule] for rule in NEEDING}
+    downloads = [one for rule in NEEDING[:2] for job in jobs[rule] for one in downloads_of(rule, job.wildcards.entry)]
+    folders = {vbench_weights(job.wildcards) for job in jobs["evaluate_vbench"]}
+    lacking = [f"{folder} lacks weights, see {SECTION}" for folder in folders if absent_weights(folder)]
+    check_downloads(downloads, [Path(os.environ["HF_HUB_CACHE"]), Path(CONFIG.settings["data_folder"])], lacking)
 
 
 onstart:

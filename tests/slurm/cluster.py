@@ -13,7 +13,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
 SYSTEM_CONF = Path("/etc/slurm/slurm.conf")  # the steps of a job know no other place
@@ -90,6 +93,19 @@ class Cluster:
             self._daemon(["slurmd", "-N", node], f"{node}.pid")
         wait_until(lambda: len(set(self._idle())) == 4, "all nodes are idle")
 
+    def kill_node(self, node: str) -> None:
+        """kill -9 of a node's daemon and of all jobs: as if it lost power. SLURM notices after SlurmdTimeout."""
+        os.kill(int((self.root / f"{node}.pid").read_text()), signal.SIGKILL)
+        for step in [one for one in psutil.process_iter(["name"]) if one.info["name"] == "slurmstepd"]:
+            for process in (*step.children(recursive=True), step):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+    def start_node(self, node: str) -> None:
+        """Start the daemon of a node again."""
+        self._daemon(["slurmd", "-N", node], f"{node}.pid")
+        wait_until(lambda: node in self._idle(), f"{node} is idle")
+
     def stop(self) -> None:
         """End all daemons, the newest first."""
         for path in reversed(self.pid_files):
@@ -125,7 +141,7 @@ class Cluster:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
         path = self.root / pid_file
         wait_until(lambda: path.is_file() and path.read_text().strip().isdigit(), f"{command[0]} runs")
-        self.pid_files.append(path)
+        self.pid_files = [*(one for one in self.pid_files if one != path), path]
 
     @staticmethod
     def _idle() -> list[str]:

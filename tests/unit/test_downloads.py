@@ -167,10 +167,10 @@ def test_everything_in_the_way_is_one_error(hub, place, tmp_path):
         UrlFile(f"{hub.url}/gone.pt", tmp_path / "gone.pt"),
     ]
     with pytest.raises(UserError) as caught:
-        check_downloads(downloads, [place])
+        check_downloads(downloads, [place], ["and this"])
     first, *problems = str(caught.value).splitlines()
-    assert first.startswith("5 downloads are needed") and len(problems) == 4
-    for expected in ("https://model.example", "https://data.example", "no revision", "gone.pt answers 404"):
+    assert first.startswith("nothing was started") and len(problems) == 5
+    for expected in ("and this", "https://model.example", "https://data.example", "no revision", "gone.pt answers 404"):
         assert expected in str(caught.value)
     assert not hub.downloads(), "the check downloads nothing"
 

@@ -88,25 +88,24 @@ def _bytes(record: dict) -> int:
     return sum(file["bytes"] for file in record["files"].values())
 
 
-def check_downloads(downloads: Iterable[Download], folders: Sequence[Path]) -> None:
+def check_downloads(downloads: Iterable[Download], folders: Sequence[Path], problems: Iterable[str] = ()) -> None:
     """Make sure that all can be fetched, before anything runs: one UserError with everything that is in the way.
 
     Nothing is asked where all is here. Else the hub and the servers are asked for every download: whether its terms
     are accepted, whether the revision and the files exist, and how large they are, against the room in `folders`.
+    `problems`: what else is in the way.
     """
-    missing = [one for one in dict.fromkeys(downloads) if not one.present()]
+    missing, problems, needed = [one for one in dict.fromkeys(downloads) if not one.present()], [*problems], 0
     if missing and offline():
-        raise UserError(_offline(missing))
-    problems, needed = [], 0
+        problems.append(_offline(missing))
+        missing = []
     for one in missing:
         try:
             needed += one.missing_bytes()
         except UserError as error:
             problems.append(str(error))
-    problems += _no_room(needed, folders)
-    if problems:
-        listed = "".join(f"\n  {problem}" for problem in dict.fromkeys(problems))
-        raise UserError(f"{len(missing)} downloads are needed and cannot all be made; nothing was started:{listed}")
+    if problems := [*dict.fromkeys(problems), *_no_room(needed, folders)]:
+        raise UserError("\n  ".join(["nothing was started, as not all that is needed can be had:", *problems]))
 
 
 def _no_room(needed: int, folders: Sequence[Path]) -> list[str]:

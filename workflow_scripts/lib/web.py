@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 
 from .errors import UserError
 from .files import atomic_write, disk_full_as_user_error, is_disk_full, publish, sha256
+from .locks import sole_writer
 from .progress import progress
 
 PIECE = 1 << 20
@@ -48,11 +49,9 @@ class UrlFile:
 
     def fetch(self) -> None:
         """Fetch it unless it is there; a part that an interruption has left is continued. UserError if it cannot be."""
-        from filelock import FileLock
-
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f".{Path(self.url).name}.part")
-        with disk_full_as_user_error(self.path.parent), FileLock(f"{part}.lock"):
+        with disk_full_as_user_error(self.path.parent), sole_writer(part):
             if not self.present():
                 _continue(self.url, part)
                 self._verify(part)
