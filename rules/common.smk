@@ -135,18 +135,18 @@ def weights_of(*names):
 @cache
 def fetched_for(model):
     """Registry entries of a model and its parts that have something to download."""
-    return [entry for entry in with_parts(CONFIG, model) if downloads_of("fetch_model", entry)]
+    return [entry for entry in with_parts(CONFIG, model) if downloads_of("models", entry)]
 
 
 @cache
 def data_of(name):
     """The record of the download of a registered data set; none for what lies in a folder or is rendered."""
-    return [ancient(f"results/downloads/data/{name}.json")] if downloads_of("fetch_data", name) else []
+    return [ancient(f"results/downloads/data/{name}.json")] if downloads_of("data", name) else []
 
 
-def downloads_of(rule, entry):
-    """What fetch_model or fetch_data downloads for a registry entry."""
-    if rule == "fetch_model":
+def downloads_of(kind, entry):
+    """What is downloaded for an entry of `models` or `data`."""
+    if kind == "models":
         return downloads_of_model(CONFIG.model_entry(entry))
     return downloads_of_data(CONFIG.data_entry(entry), Path(CONFIG.settings["data_folder"]))
 

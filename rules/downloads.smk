@@ -3,7 +3,7 @@
 from workflow_scripts.lib.downloads import check_downloads
 from workflow_scripts.lib.metrics.vbench_weights import SECTION, absent_weights
 
-NEEDING = ("fetch_model", "fetch_data", "evaluate_vbench")
+FETCHING = {"fetch_model": "models", "fetch_data": "data"}
 
 
 localrules:
@@ -13,11 +13,30 @@ localrules:
 
 def check_access():
     """Before anything runs, see that all can be had that this call needs: terms, revisions, room on the disk."""
-    jobs = {rule: [job for job in workflow.dag.needrun_jobs() if job.rule.name == rule] for rule in NEEDING}
-    downloads = [one for rule in NEEDING[:2] for job in jobs[rule] for one in downloads_of(rule, job.wildcards.entry)]
-    folders = {vbench_weights(job.wildcards) for job in jobs["evaluate_vbench"]}
-    lacking = [f"{folder} lacks weights, see {SECTION}" for folder in folders if absent_weights(folder)]
-    check_downloads(downloads, [Path(os.environ["HF_HUB_CACHE"]), Path(CONFIG.settings["data_folder"])], lacking)
+    jobs = list(workflow.dag.needrun_jobs())
+    fetches = [job for job in jobs if job.rule.name in FETCHING]
+    downloads = [one for job in fetches for one in downloads_of(FETCHING[job.rule.name], job.wildcards.entry)]
+    problems = [*lost_files(jobs, fetches), *lacking_for_vbench(jobs)]
+    check_downloads(downloads, [Path(os.environ["HF_HUB_CACHE"]), Path(CONFIG.settings["data_folder"])], problems)
+
+
+def lost_files(jobs, fetches):
+    """Records that jobs rely on while the files are gone, as after a cleaning of the cache."""
+    made = {path for job in fetches for path in job.output}
+    records = {path for job in jobs for path in job.input if path.startswith("results/downloads/")} - made
+    lost = [path for path in sorted(records) if not all(one.present() for one in downloads_of(*entry_of(path)))]
+    command = f"HF_HUB_OFFLINE=0 snakemake --force {' '.join(lost)}"
+    return [f"files that were fetched are no longer here; get them with: {command}"] * bool(lost)
+
+
+def entry_of(record):
+    """`results/downloads/models/sd15.json` -> ("models", "sd15")."""
+    return Path(record).parent.name, Path(record).stem
+
+
+def lacking_for_vbench(jobs):
+    folders = {vbench_weights(job.wildcards) for job in jobs if job.rule.name == "evaluate_vbench"}
+    return [f"{folder} lacks weights, see {SECTION}" for folder in sorted(folders) if absent_weights(folder)]
 
 
 onstart:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 
 import numpy as np
@@ -93,3 +94,7 @@ def test_downloads_come_first_and_never_make_a_job_run_again(hub, study, monkeyp
     (study.root / RECORDS[0]).touch()
     (study.root / RECORDS[1]).unlink()
     assert study.dry_run(FEATURES) == {}, "neither a newer record nor one that is gone"
+    (study.root / FEATURES).unlink()
+    shutil.rmtree(study.root / "resources/downloads/models")
+    lost = study.snakemake(FEATURES, check=False, warm=False).stdout
+    assert f"no longer here; get them with: HF_HUB_OFFLINE=0 snakemake --force {RECORDS[0]}" in lost
