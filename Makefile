@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all ganrm advgrpo directions report test slurm lint docs reliability soak bench clean
+.PHONY: help env tiny all ganrm advgrpo directions report test slurm lint docs reliability soak bench container clean
 
 help: ## list the targets
 	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -67,6 +67,11 @@ soak: $(READY) ## kill the tiny chain a hundred times; counts what is lost
 
 bench: $(READY) ## benchmarks, each beside its goal
 	python -m tests.benchmarks
+
+container: $(READY) ## results/container: a Dockerfile of the conda environments; needs conda
+	mkdir -p results/container
+	cp -r envs results/container/
+	snakemake --containerize dockerfile > results/container/Dockerfile
 
 clean: ## results of the tiny scale
 	rm -rf results/tiny

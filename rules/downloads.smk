@@ -65,7 +65,7 @@ rule fetch_model:
         source=identity_of_model_entry,
         code=code_of("fetch_model"),
     shell:
-        "python -m workflow_scripts.fetch_model --model {wildcards.entry} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.fetch_model --model {wildcards.entry:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule fetch_data:
@@ -82,4 +82,4 @@ rule fetch_data:
         source=identity_of_data_entry,
         code=code_of("fetch_data"),
     shell:
-        "python -m workflow_scripts.fetch_data --dataset {wildcards.entry} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.fetch_data --dataset {wildcards.entry:q} --out {output:q} > {log:q} 2>&1"

@@ -33,9 +33,11 @@ OUT = Path("results/reliability/soak.json")
 RESULTS = "results/tiny"
 POLICIES = [f"{RESULTS}/policies/{name}.r1/policy.json" for name in ("sd15_sft", "flow_grpo_pickscore")]
 CHAIN = (*SNAKEMAKE, *TARGETS, *POLICIES)
+PACKAGE, WARM = "workflow_scripts.", "workflow_scripts.lib.warm"
 NO_RESULTS = ("logs", "benchmarks", "state")
 VICTIMS = ("head", "head and jobs", "job")
 SHORTEST, MEAN = 2.0, 8.0  # seconds from the start of a head to the kill, exponentially distributed
+GIVES_UP_WITHIN = 300.0  # seconds after the death of a job; another may have to end first
 States = dict[str, tuple[int, int]]
 
 
@@ -143,19 +145,19 @@ def kill(head, victim: str, random_numbers: random.Random) -> None:
     jobs = jobs_of(head.pid)
     if victim == "job" and jobs:
         os.kill(random_numbers.choice(jobs), signal.SIGKILL)
-        head.wait()
+        head.wait(timeout=GIVES_UP_WITHIN)
         return
     (os.kill if victim == "head" else os.killpg)(head.pid, signal.SIGKILL)
     head.wait()
 
 
 def jobs_of(head: int) -> list[int]:
-    """Processes of a head that run a step of the workflow."""
-    try:
-        below = psutil.Process(head).children(recursive=True)
-        return sorted(one.pid for one in below if "workflow_scripts" in " ".join(one.cmdline()))
-    except psutil.NoSuchProcess:
-        return []
+    """Processes of a head that run a step of the workflow, not the shells around them nor what they share."""
+    with suppress(psutil.NoSuchProcess):
+        below = {one.pid: one.cmdline()[1:3] for one in psutil.Process(head).children(recursive=True)}
+        steps = [pid for pid, words in below.items() if words[:1] == ["-m"] and words[1].startswith(PACKAGE)]
+        return sorted(pid for pid in steps if below[pid][1] != WARM)
+    return []
 
 
 def soak(kills: int, minutes: float, seed: int) -> Counts:

@@ -97,7 +97,7 @@ class Cluster:
         """kill -9 of a node's daemon and of all jobs: as if it lost power. SLURM notices after SlurmdTimeout."""
         os.kill(int((self.root / f"{node}.pid").read_text()), signal.SIGKILL)
         for step in [one for one in psutil.process_iter(["name"]) if one.info["name"] == "slurmstepd"]:
-            for process in (*step.children(recursive=True), step):
+            for process in (step, *step.children(recursive=True)):  # the step first: it can tell nobody
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
 
@@ -110,7 +110,8 @@ class Cluster:
         """End all daemons, the newest first."""
         for path in reversed(self.pid_files):
             pid = int(path.read_text())
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # a node that was killed
+                os.kill(pid, signal.SIGTERM)
             wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"{path.stem} has ended")
         SYSTEM_CONF.unlink(missing_ok=True)
         SYSTEM_CONF.with_name("gres.conf").unlink(missing_ok=True)
@@ -149,10 +150,10 @@ class Cluster:
         return subprocess.run(command, check=False, capture_output=True, text=True).stdout.split()
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Return when something holds; TimeoutError where it does not within `seconds`."""
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 60, *, poll: float = 0.2) -> None:
+    """Return when something holds, looked at every `poll` seconds; TimeoutError where it does not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.2)
+        time.sleep(poll)

@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from tests.reliability.record import record
@@ -36,8 +38,9 @@ class Broken:
         shutil.rmtree(study.root / SAMPLES)
 
     def in_the_middle(self, head: subprocess.Popen) -> dict[str, tuple[int, int]]:
-        """Wait until the job has committed a shard; returns the state of its files."""
-        wait_until(lambda: (self.study.root / FIRST_SHARD).exists() or head.poll() is not None, "a shard", 5 * MINUTES)
+        """Wait until the job has committed a shard, and stop it there; returns the state of the shard's files."""
+        wait_until((self.study.root / FIRST_SHARD).exists, "a shard", 5 * MINUTES, poll=0.01)
+        self.signal_job(signal.SIGSTOP)
         assert not (self.study.root / PART).exists(), "it was to be met in the middle"
         return {path: state for path, state in self.study.states(SAMPLES).items() if "shard00000" in path}
 
@@ -49,6 +52,14 @@ class Broken:
         assert {path: after[path] for path in kept} == kept
         seconds = round(time.monotonic() - self.began)
         record(what, jobs=len(self.memories()), kept_shards=len(kept) // 3, seconds=seconds, result="equal", **numbers)
+
+    def signal_job(self, number: int) -> None:
+        """Send a signal to all processes that sample in this study."""
+        for process in psutil.process_iter(["cmdline"]):
+            with suppress(psutil.NoSuchProcess):
+                samples = "workflow_scripts.sample_images" in (process.info["cmdline"] or [])
+                if samples and process.cwd() == str(self.study.root):
+                    process.send_signal(number)
 
     def said(self) -> str:
         """What all heads said."""
@@ -79,8 +90,8 @@ def test_a_node_dies(broken, cluster):
     (node,) = queue("%N")
     cluster.kill_node(node)
     broken.ends_equal(head, kept, "a node dies")
-    assert f"--exclude={node}" in broken.said()
     cluster.start_node(node)
+    assert f"--exclude={node}" in broken.said()
 
 
 def test_a_job_runs_out_of_memory(broken):
@@ -116,6 +127,8 @@ def test_the_head_is_killed_and_started_again_while_its_job_runs(broken):
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     second = submit(broken.study, PART)
+    log = broken.study.root / LOG
+    wait_until(lambda: f"(SLURM job {job})" in log.read_text(), "the second job waits for the first", 3 * MINUTES)
+    broken.signal_job(signal.SIGCONT)
     broken.ends_equal(second, kept, "the head is killed, and started again while its job runs")
     assert "was killed: its locks are removed" in broken.said()
-    assert f"(SLURM job {job})" in (broken.study.root / LOG).read_text(), "the second job waited for the first"

@@ -106,6 +106,7 @@ def test_a_second_snakemake_is_told_of_the_first(study):
     shutil.rmtree(study.root / SAMPLES)
     head = study.start(*SNAKEMAKE, PART)
     wait_for((study.root / SAMPLES / SECOND_SHARD).exists, head)
+    os.killpg(head.pid, signal.SIGSTOP)  # so that it cannot end before the second has begun
     second = study.snakemake(PART, check=False)
     assert second.returncode != 0
     assert f"Also running here: process {head.pid} on " in second.stdout

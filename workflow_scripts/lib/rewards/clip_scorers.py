@@ -30,7 +30,8 @@ class FrameConsistency:
     def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         from transformers import AutoConfig, CLIPVisionModel, ViTModel
 
-        kind = CLIPVisionModel if AutoConfig.from_pretrained(folder).model_type.startswith("clip") else ViTModel
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        kind = CLIPVisionModel if config.model_type.startswith("clip") else ViTModel
         self.model, self.preprocess = from_pretrained(kind, folder, device, dtype), Preprocessing.from_folder(folder)
 
     @torch.inference_mode()
