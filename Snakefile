@@ -19,6 +19,7 @@ configfile: "config/config.yaml"
 
 include: "rules/common.smk"  # checks the whole configuration
 include: "rules/resources.smk"
+include: "rules/downloads.smk"
 include: "rules/data.smk"
 include: "rules/sampling.smk"
 include: "rules/features.smk"

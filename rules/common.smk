@@ -2,9 +2,11 @@
 
 import os
 import sys
+from functools import cache
 from math import ceil
 from pathlib import Path
 
+from workflow_scripts.lib.downloads import downloads_of_data, downloads_of_model, with_parts
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.heads import enter
 from workflow_scripts.lib.jobs import ONLY_LOOKS
@@ -24,6 +26,8 @@ TITLES = {
 }
 
 os.environ.setdefault("WORKFLOW_SNAKEMAKE", sys.executable)  # a job in a conda environment has no snakemake of its own
+if "HF_HOME" in os.environ:  # the hub's cache of this user or site
+    os.environ.setdefault("HF_HUB_CACHE", f"{os.environ['HF_HOME']}/hub")
 os.environ.setdefault("HF_HUB_CACHE", CONFIG.settings["models_folder"])
 if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has torch and diffusers imported
     os.environ.setdefault("WORKFLOW_WARM_START", str(os.getpid()))
@@ -118,6 +122,34 @@ def sampling_seed(scale, policy, prompt_set):
     policy = parse_policy(policy)
     stream = f"{prompt_set}.r{policy.round or 0}" if CONFIG.trains_on(prompt_set, scale) else prompt_set
     return {"seed": policy.replicate, "stream": stream}
+
+
+# ---- what is fetched from outside: its record has to be there, its age says nothing
+
+
+def weights_of(*names):
+    """Records of the downloads of registered models and their parts; none for models that lie in a folder."""
+    entries = dict.fromkeys(entry for name in names for entry in fetched_for(name))
+    return [ancient(f"results/downloads/models/{entry}.json") for entry in entries]
+
+
+@cache
+def fetched_for(model):
+    """Registry entries of a model and its parts that have something to download."""
+    return [entry for entry in with_parts(CONFIG, model) if downloads_of("models", entry)]
+
+
+@cache
+def data_of(name):
+    """The record of the download of a registered data set; none for what lies in a folder or is rendered."""
+    return [ancient(f"results/downloads/data/{name}.json")] if downloads_of("data", name) else []
+
+
+def downloads_of(kind, entry):
+    """What is downloaded for an entry of `models` or `data`."""
+    if kind == "models":
+        return downloads_of_model(CONFIG.model_entry(entry))
+    return downloads_of_data(CONFIG.data_entry(entry), Path(CONFIG.settings["data_folder"]))
 
 
 # ---- what a step is made from besides its files and options: edits of registries and tables reach what depends on them

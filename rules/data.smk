@@ -26,12 +26,22 @@ def identity_of_prompts(wildcards):
     return dataset_identity(CONFIG.scale(wildcards.scale).prompt_source(wildcards.prompt_set))
 
 
+def data_of_prompts(wildcards):
+    return data_of(CONFIG.scale(wildcards.scale).prompt_source(wildcards.prompt_set))
+
+
 def identity_of_dataset(wildcards):
     return dataset_identity(CONFIG.scale(wildcards.scale).data[wildcards.dataset])
 
 
+def data_of_role(wildcards):
+    return data_of(CONFIG.scale(wildcards.scale).data[wildcards.dataset])
+
+
 rule make_prompts:
     """Draw a prompt set from its source."""
+    input:
+        fetched=data_of_prompts,
     output:
         "results/{scale}prompts/{prompt_set}.parquet",
     log:
@@ -55,6 +65,7 @@ rule import_images:
     """Images of a data role into shards, cropped and resized as the generator's; a killed job keeps finished shards."""
     input:
         prompts=prompts_of_dataset,
+        fetched=data_of_role,
     output:
         "results/{scale}images/{dataset}.{shape}/part0.json",
     log:

@@ -21,10 +21,19 @@ def identity_of_scorer(wildcards):
     return model_identity(registry_name(wildcards.scorer, wildcards.scale))
 
 
+def weights_of_encoder(wildcards):
+    return weights_of(registry_name(wildcards.encoder, wildcards.scale))
+
+
+def weights_of_scorer(wildcards):
+    return weights_of(registry_name(wildcards.scorer, wildcards.scale))
+
+
 rule encode_images:
     """Features of one part by a frozen encoder: GAN-RM's CLIP tokens, the extractor of the Fréchet distance."""
     input:
-        "results/{scale}{collection}/part{part}.json",
+        images="results/{scale}{collection}/part{part}.json",
+        weights=weights_of_encoder,
     output:
         "results/{scale}features/{encoder}/{collection}/part{part}.safetensors",
     log:
@@ -41,7 +50,7 @@ rule encode_images:
         source=identity_of_encoder,
         code=code_of("encode_images"),
     shell:
-        "python -m workflow_scripts.encode_images {params.options:q} --images {input:q} --out {output:q} > {log:q} 2>&1"
+        "python -m workflow_scripts.encode_images {params.options:q} --images {input.images:q} --out {output:q} > {log:q} 2>&1"
 
 
 def references_of_scorer(wildcards):
@@ -59,6 +68,7 @@ rule score_images:
     input:
         images="results/{scale}{collection}/part{part}.json",
         references=references_of_scorer,
+        weights=weights_of_scorer,
     output:
         "results/{scale}scores/{scorer}/{collection}/part{part}.parquet",
     log:

@@ -134,18 +134,32 @@ def vbench_flickering_clips(wildcards):
     return images_of(wildcards.scale, f"samples/{wildcards.policy}/{vbench_metric(wildcards)['flickering']}")
 
 
+def vbench_folder(wildcards):
+    """Folder of VBench's list of prompts, within which its weights lie."""
+    prompts = vbench_metric(wildcards)["prompts"]
+    source = CONFIG.data_entry(CONFIG.scale(wildcards.scale).prompt_source(prompts))
+    return Path(CONFIG.settings["data_folder"]) / source["folder"]
+
+
+def vbench_weights(wildcards):
+    return vbench_folder(wildcards) / "weights"
+
+
 def vbench_options(wildcards):
     scale, prompts = CONFIG.scale(wildcards.scale), vbench_metric(wildcards)["prompts"]
-    source = CONFIG.data_entry(scale.prompt_source(prompts))
-    folder = Path(CONFIG.settings["data_folder"]) / source["folder"]
+    listed = CONFIG.data_entry(scale.prompt_source(prompts))["annotations"][prompts]
     return options(
         {
-            "full_info": folder / source["annotations"][prompts],
-            "weights": folder / "weights",
+            "full_info": vbench_folder(wildcards) / listed,
+            "weights": vbench_weights(wildcards),
             "fps": scale.counts["vbench_fps"],
             "device": scale.device,
         }
     )
+
+
+def data_of_vbench(wildcards):
+    return data_of(CONFIG.scale(wildcards.scale).prompt_source(vbench_metric(wildcards)["prompts"]))
 
 
 rule evaluate_vbench:
@@ -153,6 +167,7 @@ rule evaluate_vbench:
     input:
         clips=vbench_clips,
         flickering=vbench_flickering_clips,
+        fetched=data_of_vbench,
     output:
         scores="results/{scale}vbench/{policy}/{metric}.json",
         clips="results/{scale}vbench/{policy}/{metric}.parquet",

@@ -32,11 +32,16 @@ def identity_of_model(wildcards):
     return model_identity(model_of(wildcards.scale, wildcards.policy))
 
 
+def weights_of_model(wildcards):
+    return weights_of(model_of(wildcards.scale, wildcards.policy))
+
+
 rule sample_images:
     """Sample one part of a prompt set from a policy, shard by shard; a killed job keeps its finished shards."""
     input:
         prompts="results/{scale}prompts/{prompt_set}.parquet",
         policy=weights_of_policy,
+        weights=weights_of_model,
     output:
         "results/{scale}samples/{policy}/{prompt_set}/part{part}.json",
     log:

@@ -92,12 +92,19 @@ def rollout_options(wildcards):
     )
 
 
-def identity_of_judges(wildcards):
-    """Sources of the run's scorers and of the discriminator's model."""
+def models_of_judges(wildcards):
+    """Registry names of the run's scorers and of the discriminator's model."""
     judges = judges_of_run(wildcards)
     names = [one.partition("=")[2].rpartition(":")[0] for one in judges["rewards"] or []] + (judges["watch"] or [])
-    names += [judges["discriminator_model"]] if "discriminator_model" in judges else []
-    return [model_identity(name) for name in names]
+    return names + ([judges["discriminator_model"]] if "discriminator_model" in judges else [])
+
+
+def identity_of_judges(wildcards):
+    return [model_identity(name) for name in models_of_judges(wildcards)]
+
+
+def weights_of_run(wildcards):
+    return weights_of(model_of(wildcards.scale, wildcards.policy), *models_of_judges(wildcards))
 
 
 rule encode_latents:
@@ -105,6 +112,7 @@ rule encode_latents:
     input:
         images=images_of_selection,
         selection="results/{scale}selections/{reward}/{policy}/{prompt_set}.k{candidates}x{pairs}.parquet",
+        weights=weights_of_model,
     output:
         "results/{scale}latents/{reward}/{policy}/{prompt_set}.k{candidates}x{pairs}.safetensors",
     log:
@@ -130,7 +138,8 @@ rule encode_latents:
 rule encode_given_images:
     """Latents of the images of a data role and embeddings of their captions, for runs that train on given images."""
     input:
-        images_of_role,
+        images=images_of_role,
+        weights=weights_of_model,
     output:
         "results/{scale}latents/images/{policy}/{dataset}.safetensors",
     log:
@@ -148,7 +157,7 @@ rule encode_given_images:
         options=options_of_given_images,
         code=code_of("encode_latents"),
     shell:
-        "python -m workflow_scripts.encode_latents --model {params.model:q} --images {input:q} {params.options:q} "
+        "python -m workflow_scripts.encode_latents --model {params.model:q} --images {input.images:q} {params.options:q} "
         "--out {output:q} > {log:q} 2>&1"
 
 
@@ -157,6 +166,7 @@ rule train_sft:
     input:
         examples=examples_of_round,
         start=previous_round,
+        weights=weights_of_model,
     output:
         "results/{scale}policies/{policy}/policy.json",
     log:
@@ -185,6 +195,7 @@ rule train_dpo:
     input:
         examples=examples_of_round,
         start=previous_round,
+        weights=weights_of_model,
     output:
         "results/{scale}policies/{policy}/policy.json",
     log:
@@ -214,6 +225,7 @@ rule train_grpo:
         prompts=prompts_of_run,
         references=references_of_run,
         start=previous_round,
+        weights=weights_of_run,
     output:
         "results/{scale}policies/{policy}/policy.json",
         "results/{scale}policies/{policy}/history.parquet",

@@ -13,8 +13,7 @@ import yaml
 from PIL import Image
 
 from tests.documents import NAMED, REPOSITORY, blocks_of, follow, snippets_of
-from workflow_scripts.lib.downloads import fetch_script
-from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.downloads import size_gb, with_parts
 from workflow_scripts.lib.spec import load_config
 
 DOCUMENTS = ("extending", "user-study", "data")
@@ -105,36 +104,21 @@ def test_the_extending_page_shows_every_key_of_grpo():
 # Downloads
 
 
-def downloads() -> list[tuple[int, list[str]]]:
-    """(GB, roles) of every command of data.md that lists downloads."""
-    text = text_of("data").replace("\\\n", "")
-    found = re.findall(
-        r"# [^\n]*: (\d+) GB\n +python -m workflow_scripts.list_downloads --scale pilot ([^>]*)> fetch.sh", text
-    )
-    return [(int(size), roles.split()) for size, roles in found]
-
-
 def test_downloads_are_as_large_as_the_page_says():
     config = load_config(REPOSITORY / "config")
-    for scale in ("pilot", "paper"):
-        for size, roles in downloads():
-            assert fetch_script(config, scale, roles).startswith(f"# {size} GB\n")
-    assert len(downloads()) == 4
+    models = config.scale("paper").models
+    roles = {"everything": list(models), "all of Adv-GRPO": ADVGRPO, "Tab. 1 of GAN-RM": TAB1}
+    for what, of in roles.items():
+        names = {one for role in of for one in with_parts(config, models[role])}
+        said = re.search(rf"(\d+) GB for {what}", text_of("data"))
+        assert said, what
+        assert round(size_gb(map(config.model_entry, names))) == int(said[1]), what
 
 
-def test_downloads_hold_bases_and_parts_each_once_and_terms_first():
-    config = load_config(REPOSITORY / "config")
-    script = fetch_script(config, "pilot")
-    base, vae, processor = (
-        "ali-vilab/text-to-video-ms-1.7b",
-        "madebyollin/sdxl-vae-fp16-fix",
-        "google-bert/bert-base-uncased",
-    )
-    for repository in (base, vae, processor, "Qwen/Qwen-Image", "openai/clip-vit-large-patch14"):
-        assert script.count(f"hf download {repository} ") == 1
-    assert "SD3.5-M: accept the terms at https://" in script.splitlines()[1]
-    with pytest.raises(UserError, match="no model role 'sd16'.*Did you mean 'sd15'"):
-        fetch_script(config, "pilot", ["sd16"])
+SCORERS = ["clipscore", "pickscore", "hps", "imagereward", "extractor"]
+TAB1 = ["sd15", "sd15_diffusiondpo", "sdxl", "sdxl_diffusiondpo", "clip_tokens", *SCORERS]
+SIMILARITIES = ["dino_similarity", "image_similarity"]
+ADVGRPO = ["sd3", "reference_generator", "dino", "siglip", "geneval", "pickscore", "imagereward", *SIMILARITIES]
 
 
 # Code

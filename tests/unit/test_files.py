@@ -77,17 +77,6 @@ def test_a_full_disk_is_recognised_behind_other_errors():
     assert not files.is_disk_full(OSError(errno.EIO, "broken"))
 
 
-@pytest.fixture
-def tiny_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no permission to mount a file system")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_really_full_disk(tiny_disk):
     path = tiny_disk / "a"
     path.write_text("old")

@@ -7,12 +7,12 @@ import pytest
 from workflow_scripts.lib import models
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.models import (
-    download_command,
     identity,
+    part_of,
     resolve_folder,
     resolve_processor,
     resolve_weights,
-    sources,
+    sourced,
 )
 from workflow_scripts.ship_zoo import with_checksums
 
@@ -62,26 +62,29 @@ def test_a_file_is_read_once_per_process(monkeypatch):
     assert len(reads) == 1
 
 
+CURE = "get it with: HF_HUB_OFFLINE=0 snakemake --force results/downloads/models/net.json"
+
+
 def hub(**more):
     """A registry entry of a hub model."""
     return {
+        "name": "net",
         "source": {
             "hub": "openai/clip-vit-base-patch32",
             "revision": "0123456789abcdef0123456789abcdef01234567",
             **more,
-        }
+        },
     }
 
 
-def test_a_missing_hub_model_names_repository_licence_and_command():
-    message = r"openai/clip-vit-base-patch32.*https://huggingface.co/openai/clip-vit-base-patch32.*"
-    with pytest.raises(
-        UserError,
-        match=message + "hf download openai/clip-vit-base-patch32 --revision 0123456789abcdef0123456789abcdef01234567",
-    ):
+def test_a_missing_hub_model_names_repository_and_command():
+    with pytest.raises(UserError, match=f"model openai/clip-vit-base-patch32 is not on this machine; {CURE}"):
         resolve_folder(hub())
-    with pytest.raises(UserError, match=r"accept the terms at https://gate.example, hf auth login"):
-        resolve_folder(hub() | {"gated": "https://gate.example"})
+
+
+def test_a_missing_folder_of_this_machine_is_not_sought_in_the_repository(tmp_path):
+    with pytest.raises(UserError, match="mirror/sd15 is missing; put it there or correct `path` in config/models.yaml"):
+        resolve_folder({"source": {"path": str(tmp_path / "mirror/sd15")}})
 
 
 def test_a_cached_hub_model_is_found_and_verified(repository):
@@ -92,22 +95,15 @@ def test_a_cached_hub_model_is_found_and_verified(repository):
     (snapshot / "unet/model.safetensors").write_bytes(CONTENT)
     entry = hub(subfolder="unet")
     assert resolve_folder(entry) == resolve_folder(hub(subfolder="unet", files=["*.safetensors"])) == snapshot / "unet"
-    with pytest.raises(UserError, match="not on this machine.*--include unet/config.json"):
+    with pytest.raises(UserError, match="not on this machine"):
         resolve_folder(hub(subfolder="unet", files=["config.json", "model.safetensors"]))
-    with pytest.raises(UserError, match="mismatch.*delete it, then get it with: hf download .* --include 'unet/[*]'"):
+    with pytest.raises(UserError, match=f"mismatch.*delete it, then {CURE}"):
         resolve_folder(entry | {"sha256": {"model.safetensors": "0" * 64}})
 
 
-def test_download_commands():
-    assert download_command(hub(files=["a.pt", "*.json"])["source"]).endswith("--include a.pt --include '*.json'")
-    url = {"url": "https://example.org/weights/inception-2015-12-05.pt"}
-    target = "resources/downloads/inception-2015-12-05/inception-2015-12-05.pt"
-    assert download_command(url) == f"curl -fL --create-dirs -o {target} {url['url']}"
-
-
 def test_a_url_source_lies_in_downloads(repository):
-    entry = {"source": {"url": "https://example.org/net.pt"}, "sha256": {"net.pt": GOOD}}
-    with pytest.raises(UserError, match="curl -fL"):
+    entry = {"name": "net", "source": {"url": "https://example.org/net.pt"}, "sha256": {"net.pt": GOOD}}
+    with pytest.raises(UserError, match=CURE):
         resolve_folder(entry)
     (repository / "resources/downloads/net").mkdir(parents=True)
     (repository / "resources/downloads/net/net.pt").write_bytes(CONTENT)
@@ -130,7 +126,8 @@ def test_options_and_metadata_of_an_entry_decide_and_are_fetched():
     metadata = {"source": {"url": "https://example.org/prompts.jsonl"}, "license": "MIT"}
     entry = zoo() | {"options": {"target": "word (.*)"}, "metadata": metadata}
     assert identity(entry) == entry
-    assert list(sources(entry)) == [zoo()["source"], metadata["source"]]
+    named = {"name": "geneval"} | entry
+    assert list(sourced(named)) == [named, {"name": "geneval"} | metadata]
 
 
 def test_processor_of_an_entry():
@@ -159,7 +156,7 @@ sdxl:
     assert with_checksums(stale, tmp_path / "sd1") == stale
 
 
-def test_a_missing_vae_names_its_own_repository():
+def test_a_missing_vae_names_its_own_repository_and_the_entry_that_it_belongs_to():
     vae = {"source": {"hub": "madebyollin/sdxl-vae-fp16-fix", "revision": "0" * 40, "files": ["config.json"]}}
-    with pytest.raises(UserError, match="hf download madebyollin/sdxl-vae-fp16-fix --revision 0{40} --include config"):
-        resolve_folder(vae)
+    with pytest.raises(UserError, match=f"madebyollin/sdxl-vae-fp16-fix is not on this machine; {CURE}"):
+        resolve_folder(part_of(hub() | {"vae": vae}, "vae"))

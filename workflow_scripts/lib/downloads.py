@@ -1,44 +1,133 @@
-"""What is downloaded before a run: the commands that fetch the models of a scale."""
+"""What is fetched for a registry entry before a run, and the check that all of it can be."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .models import download_command, sources
+from .errors import UserError
+from .hub import HubFiles, offline
+from .models import patterns, sourced, url_folder
+from .web import UrlFile
 
 if TYPE_CHECKING:
     from .spec import Config
 
+Download = HubFiles | UrlFile
 
-def fetch_script(config: Config, scale: str, roles: Sequence[str] = ()) -> str:
-    """A shell script that fetches the models of some roles of a scale, of all without any; it may be run again.
 
-    Its first line gives the size, then come the terms to accept. UserError for a role that the scale does not have.
+def downloads_of_model(entry: dict) -> list[Download]:
+    """What is fetched for an entry of models.yaml alone; nothing for what lies in a folder. See `with_parts`."""
+    found = (_download_of(one) for one in sourced(entry))
+    return [one for one in found if one is not None]
+
+
+def _download_of(entry: dict) -> Download | None:
+    source = entry["source"]
+    if "hub" in source:
+        return HubFiles(source["hub"], source["revision"], tuple(patterns(source)), gated=entry.get("gated"))
+    if "url" in source:
+        name = Path(source["url"]).name
+        return UrlFile(source["url"], url_folder(source["url"]) / name, (entry.get("sha256") or {}).get(name))
+    return None
+
+
+def downloads_of_data(entry: dict, data_folder: Path) -> list[Download]:
+    """What is fetched for an entry of data.yaml: from the hub, from urls, or nothing."""
+    if "hub" in entry:
+        files = tuple(dict.fromkeys(files_of_data(entry)))
+        return [HubFiles(entry["hub"], entry["revision"], files, data_folder / entry["hub"], entry.get("gated"))]
+    urls = entry.get("urls", {})
+    return [UrlFile(one["url"], data_folder / entry["folder"] / name, one.get("sha256")) for name, one in urls.items()]
+
+
+def files_of_data(entry: dict) -> Iterator[str]:
+    """Files that the steps read of a data set: archives, captions, lists of prompts."""
+    yield from entry.get("files", [])
+    yield from (entry[key] for key in ("images_of_prompts",) if key in entry)
+    yield from ([entry["captions"]["file"]] if "captions" in entry else [])
+    for key in ("annotations", "paths"):
+        yield from entry.get(key, {}).values()
+
+
+def with_parts(config: Config, name: str) -> Iterator[str]:
+    """Names of a model's entry, of the pipeline that it is based on, and of its parts."""
+    yield name
+    entry = config.models.data[name]
+    for one in (entry.get("base"), *entry.get("parts", {}).values()):
+        if one:
+            yield from with_parts(config, one)
+
+
+def size_gb(entries: Iterable[dict]) -> float:
+    """Gigabytes of registry entries of models or data; what several share counts once, what is not known as nothing."""
+    return sum({str(_origin(one)): one.get("size_gb") or 0 for one in entries}.values())
+
+
+def _origin(entry: dict) -> object:
+    return entry.get("source") or [entry.get(key) for key in ("hub", "folder", "name")][: 2 + ("hub" not in entry)]
+
+
+def fetch(entry: dict, downloads: Sequence[Download]) -> dict:
+    """Fetch what is not here, check everything, and say what was fetched. UserError with the cure if it cannot be."""
+    if missing := [one for one in downloads if not one.present()]:
+        if offline():
+            raise UserError(_offline(missing))
+        for one in missing:
+            print(f"fetching {one.name}", flush=True)
+    for one in downloads:
+        one.fetch()
+    sources = [one.record() for one in downloads]
+    about = {key: entry.get(key) for key in ("name", "title", "license", "gated")}
+    return about | {"sources": sources, "bytes": sum(_bytes(source) for source in sources)}
+
+
+def _bytes(record: dict) -> int:
+    return sum(file["bytes"] for file in record["files"].values())
+
+
+def check_downloads(downloads: Iterable[Download], folders: Sequence[Path], problems: Iterable[str] = ()) -> None:
+    """Make sure that all can be fetched, before anything runs: one UserError with everything that is in the way.
+
+    Nothing is asked where all is here. Else the hub and the servers are asked for every download: whether its terms
+    are accepted, whether the revision and the files exist, and how large they are, against the room in `folders`.
+    `problems`: what else is in the way.
     """
-    wanted = roles or config.scale(scale).models
-    entries = [one for role in wanted for one in _with_parts(config, config.model(role, scale))]
-    fetched = (source for entry in entries for source in sources(entry) if "path" not in source)
-    terms = (f"# {one['title']}: accept the terms at {one['gated']}" for one in entries if one.get("gated"))
-    lines = [
-        f"# {size_gb(entries):.0f} GB",
-        *dict.fromkeys(terms),
-        "set -e",
-        f'export HF_HUB_CACHE="${{HF_HUB_CACHE:-{config.settings["models_folder"]}}}"',
-        *dict.fromkeys(map(download_command, fetched)),
+    missing, problems, needed = [one for one in dict.fromkeys(downloads) if not one.present()], [*problems], 0
+    if missing and offline():
+        problems.append(_offline(missing))
+        missing = []
+    for one in missing:
+        try:
+            needed += one.missing_bytes()
+        except UserError as error:
+            problems.append(str(error))
+    if problems := [*dict.fromkeys(problems), *_no_room(needed, folders)]:
+        raise UserError("\n  ".join(["nothing was started, as not all that is needed can be had:", *problems]))
+
+
+def _no_room(needed: int, folders: Sequence[Path]) -> list[str]:
+    """Downloads may go to several folders; each must have room for all of them, which is the safe side."""
+    free = {folder: shutil.disk_usage(_existing(folder)).free for folder in folders}
+    return [
+        f"{needed / 1e9:.1f} GB are to be fetched, {folder} has room for {room / 1e9:.1f} GB; make room, "
+        "or change models_folder and data_folder in config/config.yaml"
+        for folder, room in free.items()
+        if room < needed
     ]
-    return "\n".join(lines)
 
 
-def size_gb(entries: Sequence[dict]) -> float:
-    """Gigabytes of registry entries; those of one source count once."""
-    return sum({str(one["source"]): one.get("size_gb", 0) for one in entries if "source" in one}.values())
+def _existing(folder: Path) -> Path:
+    return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
 
 
-def _with_parts(config: Config, entry: dict) -> Iterator[dict]:
-    """An entry, the pipeline that it is based on, and its parts."""
-    yield entry
-    if "base" in entry:
-        yield from _with_parts(config, config.model_entry(entry["base"]))
-    for part in entry.get("parts", {}).values():
-        yield from _with_parts(config, part)
+def _offline(missing: Sequence[Download]) -> str:
+    names = ", ".join(dict.fromkeys(one.name for one in missing))
+    pages = dict.fromkeys(one.page for one in missing if isinstance(one, HubFiles) and one.gated)
+    terms = f" Accept the terms at {' and '.join(pages)}, log in with `hf auth login`." if pages else ""
+    return (
+        f"HF_HUB_OFFLINE=1 forbids downloads, and these are not on this machine: {names}.{terms} Run the same command "
+        "with HF_HUB_OFFLINE=0 before it, or bring the files here as docs/data.md says"
+    )

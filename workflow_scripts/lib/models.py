@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,21 +15,20 @@ ROOT = Path(__file__).resolve().parents[2]
 DOWNLOADS = Path("resources/downloads")  # files of url sources, relative to the repository root
 
 
-def resolve_folder(entry: dict, local_files_only: bool = True) -> Path:
+def resolve_folder(entry: dict) -> Path:
     """Folder of a registry entry's files; every file listed in `sha256` is verified, once per process.
 
-    A path source lies in the repository, a hub source in the Hugging Face cache (downloaded now unless
-    `local_files_only`), a url source in resources/downloads/. UserError for what is missing, with the command that
-    fetches it, and for a checksum that differs.
+    A path source lies in the repository or in a folder of this machine, a hub source in the Hugging Face cache, a url
+    source in resources/downloads/. UserError for what is missing, with the command that fetches it (nothing is
+    downloaded here), and for a checksum that differs.
     """
-    source = entry["source"]
-    folder = _locate(source, entry.get("gated"), local_files_only)
+    folder = _locate(entry)
     for name, expected in (entry.get("sha256") or {}).items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path} is missing; {_cure(source)}")
+            raise UserError(f"{path} is missing; {_cure(entry)}")
         if _checksum(path) != expected:
-            raise UserError(f"checksum mismatch of {path}; delete it, then {_cure(source)}")
+            raise UserError(f"checksum mismatch of {path}; delete it, then {_cure(entry)}")
     return folder
 
 
@@ -47,80 +47,88 @@ def identity(entry: dict) -> dict:
     return own | text | {name: identity(part) for name, part in entry.get("parts", {}).items()}
 
 
-def sources(entry: dict) -> Iterator[dict]:
-    """Everything that is downloaded for an entry and its parts."""
-    yield from (entry[key] for key in ("source", "processor") if key in entry)
-    yield from (entry[key]["source"] for key in ("vae", "metadata") if key in entry)
-    for part in entry.get("parts", {}).values():
-        yield from sources(part)
+def sourced(entry: dict) -> Iterator[dict]:
+    """What of an entry has a source of its own, each as an entry: weights, processor, VAE, metadata; not its parts."""
+    if "source" in entry:
+        yield entry
+    yield from (part_of(entry, key) for key in ("processor", "vae", "metadata") if entry.get(key))
+
+
+def part_of(entry: dict, key: str) -> dict:
+    """The processor, VAE or metadata of an entry as an entry of its name."""
+    own = {"source": entry[key]} if key == "processor" else entry[key]
+    return {"name": entry["name"], **own} if "name" in entry else own
 
 
 def resolve_processor(entry: dict) -> Path | None:
     """Folder of the tokenizer and image processor, where the entry says they do not lie beside the weights."""
-    return resolve_folder({"source": entry["processor"]}) if entry.get("processor") else None
+    return resolve_folder(part_of(entry, "processor")) if entry.get("processor") else None
 
 
-def download_command(source: dict) -> str:
-    """The shell command that fetches a hub or url source to where `resolve_folder` looks for it."""
-    if "url" in source:
-        target = _url_folder(source) / Path(source["url"]).name
-        return shlex.join(["curl", "-fL", "--create-dirs", "-o", str(target), source["url"]])
-    patterns = [word for pattern in _patterns(source) or [] for word in ("--include", pattern)]
-    revision = ["--revision", source["revision"]] if "revision" in source else []
-    return shlex.join(["hf", "download", source["hub"], *revision, *patterns])
+def url_folder(url: str) -> Path:
+    """Folder of the file of a url source."""
+    return ROOT / DOWNLOADS / Path(url).stem
 
 
-def _locate(source: dict, gated: str | None, local_files_only: bool) -> Path:
-    if "hub" in source:
-        return _snapshot(source, gated, local_files_only)
-    folder = ROOT / (source["path"] if "path" in source else _url_folder(source))
-    if not folder.is_dir():
-        raise UserError(f"{folder} is missing; {_cure(source)}")
-    return folder
+def patterns(source: dict) -> list[str]:
+    """Patterns of the wanted files of a hub source within the repository; none means all."""
+    folder = source.get("subfolder")
+    return [f"{folder}/{one}" for one in source.get("files", ["*"])] if folder else source.get("files", [])
 
 
-def _snapshot(source: dict, gated: str | None, local_files_only: bool) -> Path:
-    """The snapshot folder of a hub repository in the cache."""
+def local_snapshot(repository: str, revision: str, wanted: Sequence[str]) -> Path | None:
+    """Folder with all wanted files (patterns; none: all) of a hub model in the cache; None unless all are there.
+
+    Nothing is asked of the hub. The hub's own list of files, where a download has left it, says what belongs to all;
+    without it, every pattern and every index of weights must find its files.
+    """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        snapshot = snapshot_download(
-            source["hub"],
-            revision=source.get("revision"),
-            allow_patterns=_patterns(source),
-            local_files_only=local_files_only,
+        found = snapshot_download(
+            repository, revision=revision, allow_patterns=list(wanted) or None, local_files_only=True
         )
-    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
-        raise UserError(_not_here(source, gated)) from error
-    folder = Path(snapshot) / source.get("subfolder", "")
-    if not all(any(folder.glob(pattern)) for pattern in source.get("files", [])):  # an older or unfinished download
-        raise UserError(_not_here(source, gated))
+    except LocalEntryNotFoundError:  # also a snapshot that is not whole
+        return None
+    return Path(found) if complete(Path(found), wanted) else None
+
+
+def complete(folder: Path, wanted: Sequence[str]) -> bool:
+    """Whether each pattern finds a file, and all the weights are there that an index among them lists."""
+    found = [[path for path in folder.glob(pattern) if path.is_file()] for pattern in wanted or ["**/*"]]
+    indices = {path for paths in found for path in paths if path.name.endswith(".safetensors.index.json")}
+    return all(found) and all((index.parent / name).is_file() for index in indices for name in _listed(index))
+
+
+def _listed(index: Path) -> set[str]:
+    return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+
+
+def _locate(entry: dict) -> Path:
+    source = entry["source"]
+    if "hub" in source:
+        snapshot = local_snapshot(source["hub"], source["revision"], patterns(source))
+        if snapshot is None:
+            raise UserError(f"model {source['hub']} is not on this machine; {_cure(entry)}")
+        return snapshot / source.get("subfolder", "")
+    folder = ROOT / source["path"] if "path" in source else url_folder(source["url"])
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing; {_cure(entry)}")
     return folder
 
 
-def _not_here(source: dict, gated: str | None) -> str:
-    page = gated or f"https://huggingface.co/{source['hub']}"
-    terms = f"accept the terms at {page}, hf auth login, then" if gated else f"read its licence at {page}, then"
-    return f"model {source['hub']} is not on this machine; {terms} run: {download_command(source)}"
+def _cure(entry: dict) -> str:
+    if (path := entry["source"].get("path")) is not None:
+        at_home = not Path(path).is_absolute()
+        restore = f"restore it with: git checkout -- {shlex.quote(path)}"
+        return restore if at_home else "put it there or correct `path` in config/models.yaml"
+    return f"get it with: {fetch_command('models', entry['name'])}"
 
 
-def _patterns(source: dict) -> list[str] | None:
-    """Patterns of the wanted files in the hub repository; None means all."""
-    folder = source.get("subfolder")
-    if not folder:
-        return source.get("files")
-    return [f"{folder}/{pattern}" for pattern in source.get("files", ["*"])]
-
-
-def _url_folder(source: dict) -> Path:
-    return DOWNLOADS / Path(source["url"]).stem
-
-
-def _cure(source: dict) -> str:
-    if "path" in source:
-        return f"restore it with: git checkout -- {shlex.quote(source['path'])}"
-    return f"get it with: {download_command(source)}"
+def fetch_command(kind: str, name: str) -> str:
+    """The command that fetches a registry entry of `models` or `data` again."""
+    return f"HF_HUB_OFFLINE=0 snakemake --force results/downloads/{kind}/{name}.json"
 
 
 @cache

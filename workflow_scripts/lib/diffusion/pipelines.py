@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..files import read_json, sha256, write_json
-from ..models import resolve_folder
+from ..models import part_of, resolve_folder
 from ..progress import no_loading_bars
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def load_pipeline(
     folder = resolve_folder(base)
     parts = absent_parts(folder) | OPTIONS.get(entry["class"], {})
     if base.get("vae"):
-        parts["vae"] = _load_vae(base["vae"], dtype)
+        parts["vae"] = _load_vae(part_of(base, "vae"), dtype)
     own = policy_weights(policy) if policy is not None else resolve_folder(entry) if entry.get("base") else None
     kind = getattr(diffusers, entry["class"])
     if own is not None:

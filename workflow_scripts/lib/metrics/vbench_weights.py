@@ -46,9 +46,14 @@ FETCH = {name: f"curl -fL --create-dirs -o {name} {url}" for name, url in _URLS.
 """Files below VBench's folder of weights, and the commands, run in that folder, that fetch them."""
 
 
+def absent_weights(folder: Path) -> list[str]:
+    """Names of the files that are missing below a folder of weights."""
+    return [name for name in FETCH if not (folder / name).exists()]
+
+
 def use_weights(folder: Path) -> None:
     """Make the package read this folder; UserError when a file is missing, which the package would download."""
-    if absent := [name for name in FETCH if not (folder / name).exists()]:
+    if absent := absent_weights(folder):
         commands = "; ".join(FETCH[name] for name in absent)
         raise UserError(f"{folder} lacks {len(absent)} of VBench's weights (see {SECTION}); run there: {commands}")
     caches = {"VBENCH_CACHE_DIR": ".", "TORCH_HOME": "torch", "HUGGINGFACE_HUB_CACHE": "huggingface"}

@@ -61,7 +61,7 @@ def build_encoder(classes: dict[str, type], entry: dict, device: str, dtype: str
     options; those without a source take their parts and options only. UserError for an unknown class, a missing or
     damaged model, and half precision on a CPU (8x slower than float32 there).
     """
-    from ..models import resolve_processor, resolve_weights
+    from ..models import part_of, resolve_processor, resolve_weights
 
     if entry["class"] not in classes:
         raise UserError(f"class '{entry['class']}' is not one of: {', '.join(classes)}")
@@ -73,7 +73,7 @@ def build_encoder(classes: dict[str, type], entry: dict, device: str, dtype: str
     if processor := resolve_processor(entry):
         others["processor"] = processor
     if "metadata" in entry:
-        others["metadata"] = resolve_weights(entry["metadata"])
+        others["metadata"] = resolve_weights(part_of(entry, "metadata"))
     return classes[entry["class"]](resolve_weights(entry), device, DTYPES[dtype], **others)
 
 

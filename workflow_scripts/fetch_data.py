@@ -1,0 +1,28 @@
+"""Fetch the files of a registered data set, unless they are on this machine, and record what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from workflow_scripts.lib.cli import parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of `fetch_data`."""
+    options = parser(__doc__)
+    options.add_argument("--dataset", required=True, help="name in config/data.yaml")
+    options.add_argument("--out", type=Path, required=True, help="record of what was fetched (.json)")
+    args = options.parse_args(argv)
+
+    from workflow_scripts.lib.downloads import downloads_of_data, fetch
+    from workflow_scripts.lib.files import write_json
+    from workflow_scripts.lib.spec import load_config
+
+    config = load_config()
+    entry = config.data_entry(args.dataset)
+    write_json(args.out, fetch(entry, downloads_of_data(entry, Path(config.settings["data_folder"]))))
+
+
+if __name__ == "__main__":
+    run(main)
