@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all ganrm advgrpo directions report test lint docs bench clean
+.PHONY: help env tiny all ganrm advgrpo directions report test test-large test-reference lint docs bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -39,6 +39,17 @@ report: $(READY) ## results/report.html: tables, figures, sheets and how each wa
 
 test: $(READY) ## the tests
 	python -m pytest -q tests
+
+test-large: $(READY) ## every model at its true size, with random weights (hours, 24 GB)
+	OMP_NUM_THREADS=$$(nproc) python -m pytest -q --large tests/large
+	python -m tests.large.table
+
+test-reference: $(READY) ## our scores against the published packages, in an environment of their own
+	test -x .venv-reference/bin/python || $(PYTHON) -m venv .venv-reference
+	.venv-reference/bin/pip install --quiet torch==2.13.0 torchvision==0.28.0
+	.venv-reference/bin/pip install --quiet -r tests/reference/requirements.txt
+	.venv-reference/bin/pip install --quiet --no-deps --no-build-isolation -r tests/reference/packages.txt
+	python -m pytest -q tests/reference
 
 lint: $(READY) ## style of Python and of the rules
 	ruff check .

@@ -6,6 +6,7 @@ they cost nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ SDXL_UNET = {  # unet/config.json of stabilityai/stable-diffusion-xl-base-1.0
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 2816,
 }
+UNET_3D = {"sample_size": 32}  # unet/config.json of ali-vilab/text-to-video-ms-1.7b: else diffusers' defaults
 VAE = {"latent_channels": 4, "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "sample_size": 512}
 SDXL_VAE = VAE | {"scaling_factor": 0.13025, "sample_size": 1024}
 T5_XXL = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_heads": 64, "num_layers": 24, "vocab_size": 32128}
@@ -54,10 +56,10 @@ def unet_2d(**config) -> nn.Module:
 
 
 def unet_3d() -> nn.Module:
-    """The UNet of ModelScope, whose sizes are diffusers' defaults."""
+    """The UNet of ModelScope."""
     from diffusers import UNet3DConditionModel
 
-    return UNet3DConditionModel(sample_size=32)
+    return UNet3DConditionModel(**UNET_3D)
 
 
 def videocrafter_unet() -> nn.Module:
@@ -65,7 +67,8 @@ def videocrafter_unet() -> nn.Module:
     from diffusers.models.embeddings import TimestepEmbedding
 
     unet = unet_3d()
-    unet.fps_embedding = TimestepEmbedding(320, 1280)
+    width = unet.config.block_out_channels[0]
+    unet.fps_embedding = TimestepEmbedding(width, 4 * width)
     return unet
 
 
@@ -212,6 +215,13 @@ class Network:
     to: int
     where: str
     buffers: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The published number in millions or billions, with the digits that count."""
+        unit, name = (10**9, "B") if self.published >= 10**9 else (10**6, "M")
+        digits = max(0, round(math.log10(unit / self.to)))
+        return f"{self.published / unit:.{digits}f} {name}"
 
     def parameters(self, module: nn.Module) -> int:
         """Numbers in the module, counted as published."""

@@ -58,10 +58,11 @@ def write_schedule(folder: Path, kind: str, **more) -> None:
     write_json(folder / "scheduler" / "scheduler_config.json", {"_class_name": kind, **SHIPPED_SCHEDULE, **more})
 
 
-def save(module: nn.Module, folder: Path, dtype: torch.dtype = torch.float32, shard: str = ONE_FILE) -> None:
-    """`save_pretrained`, from where the module then is gone."""
-    module.to(dtype).save_pretrained(folder, max_shard_size=shard)
-    module.to("meta")
+def save(module: nn.Module, folder: Path, dtype: torch.dtype = torch.float32, files: int = 1) -> None:
+    """`save_pretrained` in one file or in two."""
+    module.to(dtype)
+    size = sum(parameter.nbytes for parameter in module.parameters())
+    module.save_pretrained(folder, max_shard_size=ONE_FILE if files == 1 else int(0.75 * size))
 
 
 def sd15(work: Workspace) -> None:
@@ -111,7 +112,7 @@ def sd3(work: Workspace) -> None:
     save_t5_tokenizer(folder / "tokenizer_3")
     save(true.clip_text(true.CLIP_L_TEXT, projected=True), folder / "text_encoder", half)
     save(true.clip_text(true.CLIP_G_TEXT, "gelu", projected=True), folder / "text_encoder_2", half)
-    save(true.t5_encoder(num_layers=T5_LAYERS), folder / "text_encoder_3", half, "1.2GB")
+    save(true.t5_encoder(num_layers=T5_LAYERS), folder / "text_encoder_3", half, files=2)
     save(true.vae(**true.TRUE_VAE), folder / "vae", half)
     save(true.sd3_transformer(), folder / "transformer", half)
 

@@ -13,12 +13,13 @@ from workflow_scripts.lib.shards import Part
 from . import published
 from .workspace import Workspace
 
+SMALLER = {"num_inference_steps": 1, "height": 256, "width": 256}
 STEP = "--max-steps 1 --batch-size 1 --gradient-accumulation-steps 1 --lr-warmup-steps 0 --checkpoint-seconds 1e9 "
 FULL = STEP + "--learning-rate 1e-5 --optimizer adafactor --gradient-checkpointing"
 LORA = STEP + "--learning-rate 1e-3 --scope lora --lora-rank 4 --gradient-checkpointing"
 ROLLOUTS = (
     "--generator-epochs 1 --groups-per-epoch 1 --group-size 2 --updates-per-epoch 1 --micro-batch-size 1 "
-    "--sampling-steps 2 --guidance-scale 4.5 --sampler cps --noise-level 0.8 --window-start 0 --window-width 1 "
+    "--sampling-steps 2 --guidance-scale 1 --sampler cps --noise-level 0.8 --window-start 0 --window-width 1 "
     "--clip-range 1e-5 --advantage-clip 5 --advantage-std global --kl-weight 0 --kl-form as_coded "
     "--learning-rate 3e-4 --scope lora --lora-rank 32 --lora-alpha 64 --lora-targets attn --gradient-checkpointing"
 )
@@ -71,37 +72,37 @@ def seed():
 
 def test_sd15(work):
     published.sd15(work)
-    part = sample(work, "sd15", "images", 2, num_inference_steps=2)
-    examples = encode(work, "sd15", part, (4, 64, 64))
+    part = sample(work, "sd15", "images", 2, **SMALLER)
+    examples = encode(work, "sd15", part, (4, 32, 32))
     policy = train(work, "train_sft", "sd15", examples, FULL)
-    sample(work, "sd15", "of_policy", 1, "--policy", policy, num_inference_steps=1, guidance_scale=1.0)
+    sample(work, "sd15", "of_policy", 1, "--policy", policy, **SMALLER | {"guidance_scale": 1.0})
     train(work, "train_dpo", "sd15", examples, FULL, "--beta", 5000)
-    ran = "2 images of 512 × 512, latents, a step of SFT and of DPO on the whole UNet, an image of the policy"
-    work.record("sd15", ran, "2 denoising steps of 50; Adafactor in place of AdamW")
+    ran = "2 images of 256 × 256, latents, a step of SFT and of DPO on the whole UNet, an image of the policy"
+    work.record("sd15", ran, "256 pixels of 512; 1 denoising step of 50; Adafactor in place of AdamW")
 
 
 def test_sdxl(work):
     published.sdxl(work)
-    part = sample(work, "sdxl", "images", 1, num_inference_steps=1, height=512, width=512)
-    examples = encode(work, "sdxl", part, (4, 64, 64))
+    part = sample(work, "sdxl", "images", 1, **SMALLER)
+    examples = encode(work, "sdxl", part, (4, 32, 32))
     train(work, "train_sft", "sdxl", examples, LORA)
-    ran = "an image of 512 × 512, latents, a step of SFT on adapters"
-    work.record("sdxl", ran, "512 pixels of 1,024; 1 denoising step of 50; adapters in place of all weights")
+    ran = "an image of 256 × 256, latents, a step of SFT on adapters"
+    work.record("sdxl", ran, "256 pixels of 1,024; 1 denoising step of 50; adapters in place of all weights")
 
 
 def test_sd35_medium(work):
     published.sd3(work)
     published.dinov2(work)
-    part = sample(work, "sd3", "images", 1, num_inference_steps=1)
-    examples = encode(work, "sd3", part, (16, 64, 64))
-    train(work, "train_sft", "sd3", examples, LORA)
-    words = ["--prompts", work.folder / "prompts.parquet", "--references", part.path, "--height", 256, "--width", 256]
+    part = sample(work, "sd3", "images", 1, **SMALLER)
+    encode(work, "sd3", part, (16, 32, 32))
+    words = ["--prompts", work.folder / "prompts.parquet", "--references", part.path, "--height", 128, "--width", 128]
     out = work.folder / "train_grpo" / "policy.json"
     work.run("train_grpo", "--model", "sd3", *words, *ROLLOUTS.split(), *LEARNER.split(), "--out", out)
     history = pd.read_parquet(out.parent / "history.parquet")
     assert list(history["kind"]) == ["discriminator", "generator"] and history["loss"].notna().any()
-    ran = "an image of 512 × 512, latents, a step of SFT and an epoch of GRPO with a DINOv2 discriminator on adapters"
-    work.record("sd3", ran, f"T5 with {published.T5_LAYERS} of 24 layers; GRPO on 2 images of 256 pixels in 2 steps")
+    ran = "an image of 256 × 256, latents, an epoch of GRPO with a DINOv2 discriminator on adapters"
+    less = "256 pixels of 512; 1 denoising step of 40; GRPO on 2 images of 128 pixels in 2 steps without guidance"
+    work.record("sd3", ran, f"T5 with {published.T5_LAYERS} of 24 layers; {less}")
 
 
 def test_videocrafter2(work):
