@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all ganrm advgrpo directions report test test-large test-reference lint docs bench clean
+.PHONY: help env tiny all ganrm advgrpo directions report test test-large test-reference slurm lint docs reliability soak bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -51,6 +51,10 @@ test-reference: $(READY) ## our scores against the published packages, in an env
 	.venv-reference/bin/pip install --quiet --no-deps --no-build-isolation -r tests/reference/packages.txt
 	python -m pytest -q tests/reference
 
+slurm: ## SLURM from Debian's packages, for the tests that start a cluster; needs root
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge
+
 lint: $(READY) ## style of Python and of the rules
 	ruff check .
 	ruff format --check .
@@ -63,6 +67,14 @@ docs: $(READY) ## copy the tiny scale's tables, verdicts and pictures into docs/
 	cd results/tiny/figures && cp ganrm_fig1.png ganrm_fig2.png advgrpo_fig17.png advgrpo_hacking.png $(CURDIR)/docs/results/
 	cp results/tiny/validity/ganrm.sd15.eval.csv docs/results/validity.csv
 	cp results/tiny/figures/ganrm_fig3.png results/tiny/figures/advgrpo_fig5.png docs/images/
+
+reliability: $(READY) soak ## break things, also on a SLURM cluster of this machine; writes docs/reliability.md
+	python -m pytest -q tests/slurm tests/workflow/test_breakdowns.py --long
+	python -m tests.reliability.document
+
+soak: $(READY) ## kill the tiny chain a hundred times; counts what is lost
+	python -m tests.reliability.soak
+	python -m tests.reliability.document
 
 bench: $(READY) ## benchmarks, each beside its goal
 	python -m tests.benchmarks

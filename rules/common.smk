@@ -6,6 +6,7 @@ from math import ceil
 from pathlib import Path
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.heads import enter
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint
 from workflow_scripts.lib.spec import Curves, Diagram, ImageGrid, RankFigure, WinRates, load_config, parse_policy
@@ -25,6 +26,8 @@ os.environ.setdefault("WORKFLOW_SNAKEMAKE", sys.executable)  # a job in a conda 
 os.environ.setdefault("HF_HUB_CACHE", CONFIG.settings["models_folder"])
 if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has torch and diffusers imported
     os.environ.setdefault("WORKFLOW_WARM_START", str(os.getpid()))
+if workflow.is_main_process:  # not in the job of a cluster
+    HEAD = enter(Path(".snakemake"))  # open for as long as this process lives
 
 
 # ---- collections of images and what is computed from each of their parts

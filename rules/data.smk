@@ -47,8 +47,8 @@ rule make_prompts:
         source=identity_of_prompts,
         code=code_of("make_prompts"),
     shell:
-        "python -m workflow_scripts.make_prompts --prompt-set {wildcards.prompt_set} {params.options:q} "
-        "--out {output} > {log} 2>&1"
+        "python -m workflow_scripts.make_prompts --prompt-set {wildcards.prompt_set:q} {params.options:q} "
+        "--out {output:q} > {log:q} 2>&1"
 
 
 rule import_images:
@@ -71,4 +71,4 @@ rule import_images:
         source=identity_of_dataset,
         code=code_of("import_images"),
     shell:
-        "python -m workflow_scripts.import_images {params.options:q} {params.prompts:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.import_images {params.options:q} {params.prompts:q} --out {output:q} > {log:q} 2>&1"

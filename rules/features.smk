@@ -40,7 +40,7 @@ rule encode_images:
         source=identity_of_encoder,
         code=code_of("encode_images"),
     shell:
-        "python -m workflow_scripts.encode_images {params.options:q} --images {input} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.encode_images {params.options:q} --images {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 def references_of_scorer(wildcards):
@@ -74,5 +74,5 @@ rule score_images:
         source=identity_of_scorer,
         code=code_of("score_images"),
     shell:
-        "python -m workflow_scripts.score_images {params.options:q} --images {input.images} {params.references:q} "
-        "--out {output} > {log} 2>&1"
+        "python -m workflow_scripts.score_images {params.options:q} --images {input.images:q} {params.references:q} "
+        "--out {output:q} > {log:q} 2>&1"

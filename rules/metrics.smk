@@ -118,8 +118,8 @@ rule compute_metrics:
         options=metric_options,
         code=code_of("compute_metrics"),
     shell:
-        "python -m workflow_scripts.compute_metrics --policy {wildcards.policy} --selection {wildcards.selection} "
-        "--images {input.images} {params.options:q} --out {output[0]} > {log} 2>&1"
+        "python -m workflow_scripts.compute_metrics --policy {wildcards.policy:q} --selection {wildcards.selection:q} "
+        "--images {input.images:q} {params.options:q} --out {output[0]:q} > {log:q} 2>&1"
 
 
 def vbench_metric(wildcards):
@@ -171,8 +171,9 @@ rule evaluate_vbench:
         options=vbench_options,
         code=code_of("evaluate_vbench"),
     shell:
-        "{params.python:q} -m workflow_scripts.evaluate_vbench --clips {input.clips} --flickering {input.flickering} "
-        "{params.options:q} --clip-scores {output.clips} --out {output.scores} > {log} 2>&1"
+        "{params.python:q} -m workflow_scripts.evaluate_vbench --clips {input.clips:q} --flickering "
+        "{input.flickering:q} {params.options:q} --clip-scores {output.clips:q} --out {output.scores:q} "
+        "> {log:q} 2>&1"
 
 
 def judge_options(wildcards):
@@ -223,5 +224,5 @@ rule validate_reward:
         options=judge_options,
         code=code_of("validate_reward"),
     shell:
-        "python -m workflow_scripts.validate_reward --rewards {input.rewards} {params.head:q} {params.options:q} "
-        "--out {output} > {log} 2>&1"
+        "python -m workflow_scripts.validate_reward --rewards {input.rewards:q} {params.head:q} {params.options:q} "
+        "--out {output:q} > {log:q} 2>&1"

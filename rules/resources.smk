@@ -28,6 +28,12 @@ TINY = (1_500, 15)
 # MB for 1,000 examples of SD3: 205 x 4,096 numbers of 16 bits and the latents, twice while they are written
 MEMORY_OF_LONG_PROMPTS = 4_000
 LEAST_MINUTES = 15  # to start, load a model and write
+TORCHRUN = "python -m torch.distributed.run"
+SRUN = "srun --kill-on-bad-exit=1 --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1"
+# the job's first node, where this is read, and a port that other jobs there do not have
+MEETING_POINT = (
+    "--rdzv-backend c10d --rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):$((20000 + SLURM_JOB_ID % 20000))"
+)
 
 
 def images_of_part(wildcards):
@@ -138,15 +144,21 @@ def needs_of(verb, wildcards):
 
 
 def processes_of(verb, wildcards):
-    """Processes of a job, each with a GPU of its own."""
+    """Processes of a job on each of its nodes, each with a GPU of its own."""
     return CONFIG.scale(wildcards.scale).counts.get("training_processes", 1) if verb in TRAININGS else 1
+
+
+def nodes_of(verb, scale):
+    """Nodes of a job."""
+    return CONFIG.scale(scale).counts.get("training_nodes", 1) if verb in TRAININGS else 1
 
 
 def launcher(wildcards):
     """How a training is started. A resource, not a param: as many processes as one likes train the same policy."""
-    if (processes := processes_of("train_grpo", wildcards)) == 1:
-        return "python -m"
-    return f"python -m torch.distributed.run --standalone --nproc-per-node {processes} -m"
+    processes, nodes = processes_of("train_grpo", wildcards), nodes_of("train_grpo", wildcards.scale)
+    if nodes > 1:
+        return f"{SRUN.format(nodes=nodes)} {TORCHRUN} --nproc-per-node {processes} --nnodes {nodes} {MEETING_POINT} -m"
+    return f"{TORCHRUN} --standalone --nproc-per-node {processes} -m" if processes > 1 else "python -m"
 
 
 def threads_of(verb):
@@ -159,7 +171,10 @@ def threads_of(verb):
 
 
 def resources_of(verb):
-    """Memory and time of a job of this verb, growing with each attempt, and GPUs where the scale's device is cuda."""
+    """Memory (of a node) and time of a job of this verb, growing with each attempt; GPUs where the scale has them.
+
+    A training on several nodes starts its own tasks by srun, one on each node.
+    """
 
     def mem_mb(wildcards, attempt):
         return needs_of(verb, wildcards)[0] * processes_of(verb, wildcards) * attempt
@@ -169,6 +184,8 @@ def resources_of(verb):
 
     def gpu(wildcards):
         on_gpu = verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda"
-        return processes_of(verb, wildcards) * on_gpu
+        return processes_of(verb, wildcards) * nodes_of(verb, wildcards.scale) * on_gpu
 
-    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu}
+    nodes = nodes_of(verb, SCALE)
+    several = {"mpi": "srun", "nodes": nodes, "tasks": nodes} if nodes > 1 else {}
+    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu, **several}

@@ -125,8 +125,8 @@ rule make_table:
         table=identity_of_table,
         code=code_of("make_table"),
     shell:
-        "python -m workflow_scripts.make_table --table {wildcards.table} --scale {params.scale} --metrics {input} "
-        "--out {output} > {log} 2>&1"
+        "python -m workflow_scripts.make_table --table {wildcards.table:q} --scale {params.scale:q} --metrics "
+        "{input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule write_ledger:
@@ -143,7 +143,7 @@ rule write_ledger:
         ledger=identity_of_ledger,
         code=code_of("write_ledger"),
     shell:
-        "python -m workflow_scripts.write_ledger --scale {params.scale} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.write_ledger --scale {params.scale:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule check_architecture:
@@ -167,7 +167,7 @@ rule check_architecture:
         table=identity_of_architecture,
         code=code_of("check_architecture"),
     shell:
-        "python -m workflow_scripts.check_architecture --table {wildcards.table} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.check_architecture --table {wildcards.table:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_ranks:
@@ -193,8 +193,8 @@ rule plot_ranks:
         figure=identity_of_figure,
         code=code_of("plot_ranks"),
     shell:
-        "python -m workflow_scripts.plot_ranks --figure {wildcards.figure} --scale {params.scale} --metrics {input} "
-        "--out {output} > {log} 2>&1"
+        "python -m workflow_scripts.plot_ranks --figure {wildcards.figure:q} --scale {params.scale:q} --metrics "
+        "{input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule plot_curves:
@@ -219,8 +219,8 @@ rule plot_curves:
         figure=identity_of_figure,
         code=code_of("plot_curves"),
     shell:
-        "python -m workflow_scripts.plot_curves --figure {wildcards.figure} --policies {input} --out {output} "
-        "> {log} 2>&1"
+        "python -m workflow_scripts.plot_curves --figure {wildcards.figure:q} --policies {input:q} --out {output:q} "
+        "> {log:q} 2>&1"
 
 
 rule draw_pipeline:
@@ -246,8 +246,9 @@ rule draw_pipeline:
         run=run_drawn,
         code=code_of("draw_pipeline"),
     shell:
-        "python -m workflow_scripts.draw_pipeline --target results/{wildcards.scale}policies/{params.run}.r1/policy.json "
-        "--next-round results/{wildcards.scale}policies/{params.run}.r2/policy.json --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.draw_pipeline --target "
+        "results/{wildcards.scale:q}policies/{params.run:q}.r1/policy.json --next-round "
+        "results/{wildcards.scale:q}policies/{params.run:q}.r2/policy.json --out {output:q} > {log:q} 2>&1"
 
 
 rule make_sheet:
@@ -273,7 +274,7 @@ rule make_sheet:
         options=grid_options,
         code=code_of("make_sheet"),
     shell:
-        "python -m workflow_scripts.make_sheet {params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.make_sheet {params.options:q} --out {output:q} > {log:q} 2>&1"
 
 
 use rule make_sheet as animate_sheet with:
@@ -302,5 +303,5 @@ rule summarize_directions:
         table=identity_of_table,
         code=code_of("summarize_directions"),
     shell:
-        "python -m workflow_scripts.summarize_directions --table {wildcards.table} --scale {params.scale} "
-        "--metrics {input} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.summarize_directions --table {wildcards.table:q} --scale {params.scale:q} "
+        "--metrics {input:q} --out {output:q} > {log:q} 2>&1"

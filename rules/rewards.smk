@@ -124,9 +124,9 @@ rule train_reward:
         pool=given("pool", "pool_images"),
         code=code_of("train_reward"),
     shell:
-        "python -m workflow_scripts.train_reward --proxies {input.proxies} --negatives {input.negatives} "
-        "--negative-images {input.negative_images} {params.pool:q} {params.options:q} --out {output.head} "
-        "--history {output.history} > {log} 2>&1"
+        "python -m workflow_scripts.train_reward --proxies {input.proxies:q} --negatives {input.negatives:q} "
+        "--negative-images {input.negative_images:q} {params.pool:q} {params.options:q} --out {output.head:q} "
+        "--history {output.history:q} > {log:q} 2>&1"
 
 
 rule score_rewards:
@@ -150,8 +150,8 @@ rule score_rewards:
     params:
         code=code_of("score_rewards"),
     shell:
-        "python -m workflow_scripts.score_rewards --head {input.head} --features {input.features} "
-        "--images {input.images} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.score_rewards --head {input.head:q} --features {input.features:q} "
+        "--images {input.images:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule assign_rewards:
@@ -174,7 +174,7 @@ rule assign_rewards:
         options=assigning_options,
         code=code_of("assign_rewards"),
     shell:
-        "python -m workflow_scripts.assign_rewards {params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.assign_rewards {params.options:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule select_samples:
@@ -195,5 +195,5 @@ rule select_samples:
     params:
         code=code_of("select_samples"),
     shell:
-        "python -m workflow_scripts.select_samples --rewards {input.rewards} --prompts {input.prompts} "
-        "--candidates {wildcards.candidates} --pairs {wildcards.pairs} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.select_samples --rewards {input.rewards:q} --prompts {input.prompts:q} "
+        "--candidates {wildcards.candidates:q} --pairs {wildcards.pairs:q} --out {output:q} > {log:q} 2>&1"

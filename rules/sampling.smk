@@ -52,5 +52,5 @@ rule sample_images:
         source=identity_of_model,
         code=code_of("sample_images"),
     shell:
-        "python -m workflow_scripts.sample_images --prompts {input.prompts} {params.policy:q} {params.options:q} "
-        "--out {output} > {log} 2>&1"
+        "python -m workflow_scripts.sample_images --prompts {input.prompts:q} {params.policy:q} {params.options:q} "
+        "--out {output:q} > {log:q} 2>&1"

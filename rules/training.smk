@@ -122,8 +122,8 @@ rule encode_latents:
         options=encoding_options,
         code=code_of("encode_latents"),
     shell:
-        "python -m workflow_scripts.encode_latents --model {params.model} --images {input.images} "
-        "--selection {input.selection} {params.selection:q} {params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.encode_latents --model {params.model:q} --images {input.images:q} "
+        "--selection {input.selection:q} {params.selection:q} {params.options:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule encode_given_images:
@@ -146,8 +146,8 @@ rule encode_given_images:
         options=options_of_given_images,
         code=code_of("encode_latents"),
     shell:
-        "python -m workflow_scripts.encode_latents --model {params.model} --images {input} {params.options:q} "
-        "--out {output} > {log} 2>&1"
+        "python -m workflow_scripts.encode_latents --model {params.model:q} --images {input:q} {params.options:q} "
+        "--out {output:q} > {log:q} 2>&1"
 
 
 rule train_sft:
@@ -174,8 +174,8 @@ rule train_sft:
         source=identity_of_model,
         code=code_of("train_sft"),
     shell:
-        "{resources.launch} workflow_scripts.train_sft --examples {input.examples} {params.start:q} {params.options:q} "
-        "--out {output} > {log} 2>&1"
+        "{resources.launch} workflow_scripts.train_sft --examples {input.examples:q} {params.start:q} "
+        "{params.options:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule train_dpo:
@@ -202,8 +202,8 @@ rule train_dpo:
         source=identity_of_model,
         code=code_of("train_dpo"),
     shell:
-        "{resources.launch} workflow_scripts.train_dpo --examples {input.examples} {params.start:q} {params.options:q} "
-        "--out {output} > {log} 2>&1"
+        "{resources.launch} workflow_scripts.train_dpo --examples {input.examples:q} {params.start:q} "
+        "{params.options:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule train_grpo:
@@ -234,5 +234,5 @@ rule train_grpo:
         judges=identity_of_judges,
         code=code_of("train_grpo"),
     shell:
-        "{resources.launch} workflow_scripts.train_grpo --prompts {input.prompts} {params.given:q} {params.options:q} "
-        "--out {output[0]} > {log} 2>&1"
+        "{resources.launch} workflow_scripts.train_grpo --prompts {input.prompts:q} {params.given:q} "
+        "{params.options:q} --out {output[0]:q} > {log:q} 2>&1"

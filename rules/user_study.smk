@@ -111,8 +111,8 @@ rule make_user_study:
         identity=identity_of_study,
         code=code_of("make_user_study"),
     shell:
-        "python -m workflow_scripts.make_user_study {params.options:q} --a {input.a} --b {input.b} "
-        "--out {output.page} --key {output.key} > {log} 2>&1"
+        "python -m workflow_scripts.make_user_study {params.options:q} --a {input.a:q} --b {input.b:q} "
+        "--out {output.page:q} --key {output.key:q} > {log:q} 2>&1"
 
 
 rule proxy_win_rate:
@@ -136,7 +136,8 @@ rule proxy_win_rate:
         options=proxy_options,
         code=code_of("proxy_win_rate"),
     shell:
-        "python -m workflow_scripts.proxy_win_rate --key {input.key} {params.options:q} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.proxy_win_rate --key {input.key:q} {params.options:q} --out {output:q} "
+        "> {log:q} 2>&1"
 
 
 rule analyse_votes:
@@ -159,7 +160,8 @@ rule analyse_votes:
     params:
         code=code_of("analyse_votes"),
     shell:
-        "python -m workflow_scripts.analyse_votes --key {input.key} --votes {input.votes} --out {output} > {log} 2>&1"
+        "python -m workflow_scripts.analyse_votes --key {input.key:q} --votes {input.votes:q} --out {output:q} "
+        "> {log:q} 2>&1"
 
 
 rule plot_win_rates:
@@ -185,5 +187,5 @@ rule plot_win_rates:
         figure=identity_of_figure,
         code=code_of("plot_win_rates"),
     shell:
-        "python -m workflow_scripts.plot_win_rates --studies {params.studies} --win-rates {input} --out {output} "
-        "> {log} 2>&1"
+        "python -m workflow_scripts.plot_win_rates --studies {params.studies:q} --win-rates {input:q} --out {output:q} "
+        "> {log:q} 2>&1"

@@ -49,5 +49,5 @@ rule train_zoo:
         options=zoo_options,
         code=code_of("train_zoo"),
     shell:
-        "python -m workflow_scripts.train_zoo --model {wildcards.model} --zoo results/zoo {params.options:q} "
-        "> {log} 2>&1"
+        "python -m workflow_scripts.train_zoo --model {wildcards.model:q} --zoo results/zoo {params.options:q} "
+        "> {log:q} 2>&1"

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.locks import sole_writer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         read, total = partial(read_references, **about, prompts=prompts), args.count * len(prompts)
     else:
         read, total = partial(read_dataset, **about), args.count
-    import_part(read, total, per_shard, args.seed, args.out, made_of, dataset=args.dataset, **frames)
+    with sole_writer(args.out):
+        import_part(read, total, per_shard, args.seed, args.out, made_of, dataset=args.dataset, **frames)
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.locks import sole_writer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         flush=True,
     )
     pipeline = load_pipeline(entry, config.pipelines(), args.policy, args.device, getattr(torch, args.dtype))
-    sample_part(pipeline, shards, settings, args.batch_size, args.out, made_of)
+    with sole_writer(args.out):
+        sample_part(pipeline, shards, settings, args.batch_size, args.out, made_of)
 
 
 def _parser():

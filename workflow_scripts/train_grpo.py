@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workflow_scripts.lib.cli import parser, run
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.locks import sole_writer
 from workflow_scripts.lib.rewards.discriminator_options import DiscriminatorOptions
 from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
 from workflow_scripts.lib.training.options import add_options_of, add_policy_options, settings_of
@@ -48,30 +49,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     learner = config.model_entry(args.discriminator_model) if recipe else None
     prompts = list(pd.read_parquet(args.prompts)["prompt"])
     references = Collection(args.references) if args.references else None
-    train_online(
-        config.pipeline(args.model),
-        config.pipelines(),
-        args.start,
-        prompts,
-        lambda accelerator: load_judges(
-            entries, weights, learner, recipe, watched, references, prompts, accelerator, args.dtype, args.seed
-        ),
-        settings_of(args, GRPOSettings),
-        settings_of(args, TrainingSettings, **FIXED),
-        settings_of(args, DiscriminatorSchedule, LEARNER) if recipe else None,
-        (args.height, args.width),
-        args.seed,
-        args.out,
-        code_of("train_grpo"),
-        {
-            "rewards": {name: identity(entry) for name, entry in entries.items()},
-            "weights": weights,
-            "discriminator": recipe and {**recipe, "model": identity(learner)},
-            "watch": [identity(entry) for entry in watched],
-            "references": [Part(path).fingerprint for path in args.references],
-            "dtype": args.dtype,
-        },
-    )
+    with sole_writer(args.out):
+        train_online(
+            config.pipeline(args.model),
+            config.pipelines(),
+            args.start,
+            prompts,
+            lambda accelerator: load_judges(
+                entries, weights, learner, recipe, watched, references, prompts, accelerator, args.dtype, args.seed
+            ),
+            settings_of(args, GRPOSettings),
+            settings_of(args, TrainingSettings, **FIXED),
+            settings_of(args, DiscriminatorSchedule, LEARNER) if recipe else None,
+            (args.height, args.width),
+            args.seed,
+            args.out,
+            code_of("train_grpo"),
+            {
+                "rewards": {name: identity(entry) for name, entry in entries.items()},
+                "weights": weights,
+                "discriminator": recipe and {**recipe, "model": identity(learner)},
+                "watch": [identity(entry) for entry in watched],
+                "references": [Part(path).fingerprint for path in args.references],
+                "dtype": args.dtype,
+            },
+        )
 
 
 def _recipe(args: argparse.Namespace) -> dict | None:

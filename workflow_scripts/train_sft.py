@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.locks import sole_writer
 from workflow_scripts.lib.training.options import add_training_options, training_settings
 
 
@@ -19,17 +20,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.training.post_training import post_train
 
     config = load_config()
-    post_train(
-        "sft",
-        config.pipeline(args.model),
-        config.pipelines(),
-        args.start,
-        args.examples,
-        training_settings(args),
-        args.seed,
-        args.out,
-        code_of("train_sft"),
-    )
+    with sole_writer(args.out):
+        post_train(
+            "sft",
+            config.pipeline(args.model),
+            config.pipelines(),
+            args.start,
+            args.examples,
+            training_settings(args),
+            args.seed,
+            args.out,
+            code_of("train_sft"),
+        )
 
 
 if __name__ == "__main__":

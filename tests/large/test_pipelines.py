@@ -13,6 +13,7 @@ from workflow_scripts.lib.shards import Part
 from . import published
 from .workspace import Workspace
 
+pytestmark = pytest.mark.large
 SMALLER = {"num_inference_steps": 1, "height": 256, "width": 256}
 STEP = "--max-steps 1 --batch-size 1 --gradient-accumulation-steps 1 --lr-warmup-steps 0 --checkpoint-seconds 1e9 "
 FULL = STEP + "--learning-rate 1e-5 --optimizer adafactor --gradient-checkpointing"

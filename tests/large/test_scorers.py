@@ -11,6 +11,7 @@ from workflow_scripts.lib.shards import ImageRecord, ShardWriter, key_of, write_
 from . import architectures as true
 from . import published
 
+pytestmark = pytest.mark.large
 PROMPTS = ["a photo of a red cat", "a photo of a blue dog"]
 PIXELS, FRAMES = (512, 512), (16, 320, 512)
 SCORES = {  # entry: what writes it, columns, and the interval in which their values lie

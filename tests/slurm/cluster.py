@@ -13,7 +13,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")
 SYSTEM_CONF = Path("/etc/slurm/slurm.conf")  # the steps of a job know no other place
@@ -90,11 +93,25 @@ class Cluster:
             self._daemon(["slurmd", "-N", node], f"{node}.pid")
         wait_until(lambda: len(set(self._idle())) == 4, "all nodes are idle")
 
+    def kill_node(self, node: str) -> None:
+        """kill -9 of a node's daemon and of all jobs: as if it lost power. SLURM notices after SlurmdTimeout."""
+        os.kill(int((self.root / f"{node}.pid").read_text()), signal.SIGKILL)
+        for step in [one for one in psutil.process_iter(["name"]) if one.info["name"] == "slurmstepd"]:
+            for process in (step, *step.children(recursive=True)):  # the step first: it can tell nobody
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+    def start_node(self, node: str) -> None:
+        """Start the daemon of a node again."""
+        self._daemon(["slurmd", "-N", node], f"{node}.pid")
+        wait_until(lambda: node in self._idle(), f"{node} is idle")
+
     def stop(self) -> None:
         """End all daemons, the newest first."""
         for path in reversed(self.pid_files):
             pid = int(path.read_text())
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # a node that was killed
+                os.kill(pid, signal.SIGTERM)
             wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"{path.stem} has ended")
         SYSTEM_CONF.unlink(missing_ok=True)
         SYSTEM_CONF.with_name("gres.conf").unlink(missing_ok=True)
@@ -125,7 +142,7 @@ class Cluster:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
         path = self.root / pid_file
         wait_until(lambda: path.is_file() and path.read_text().strip().isdigit(), f"{command[0]} runs")
-        self.pid_files.append(path)
+        self.pid_files = [*(one for one in self.pid_files if one != path), path]
 
     @staticmethod
     def _idle() -> list[str]:
@@ -133,10 +150,10 @@ class Cluster:
         return subprocess.run(command, check=False, capture_output=True, text=True).stdout.split()
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Return when something holds; TimeoutError where it does not within `seconds`."""
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 60, *, poll: float = 0.2) -> None:
+    """Return when something holds, looked at every `poll` seconds; TimeoutError where it does not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.2)
+        time.sleep(poll)

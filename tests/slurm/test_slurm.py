@@ -7,31 +7,18 @@ import re
 import pandas as pd
 import pytest
 
-from tests.slurm.cluster import Cluster, lacking
+from tests.slurm.cluster import lacking
+from tests.slurm.submitting import PROFILE, QUICK, take_site
 from tests.workflow.study import Study, make_study
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "SLURM is here")
 TARGET = "results/tiny/scores/world/samples/sd15/eval/part0.parquet"
-PARTITIONS = {
-    "cpu": {"max_runtime": 60, "max_mem_mb": 16000, "max_threads": 8, "max_gpu": 0},
-    "gpu": {"max_runtime": 120, "max_mem_mb": 64000, "max_threads": 16, "max_gpu": 4},
-}
-PROFILE = ("--profile", "profiles/slurm", "--software-deployment-method", "env-modules")  # the environment as it is
-QUICK = ("--latency-wait", "5", "--slurm-init-seconds-before-status-checks", "3", "--config", "scale=tiny")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    cluster = Cluster(tmp_path_factory.mktemp("slurm") / "cluster")
-    cluster.start()
-    yield cluster
-    cluster.stop()
 
 
 @pytest.fixture(scope="module")
 def study(cluster, tmp_path_factory) -> Study:
     study = make_study(tmp_path_factory.mktemp("study") / "study")
-    study.edit("profiles/slurm/partitions.yaml", lambda site: site.update(partitions=PARTITIONS))
+    take_site(study)
     gpus = ("--set-resources", "sample_images:gpu=1", "sample_images:gpu_model='h100'")
     study.log = study.snakemake(TARGET, *PROFILE, *gpus, "--verbose", *QUICK).stdout
     return study

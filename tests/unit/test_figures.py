@@ -97,6 +97,13 @@ def collection(folder: Path, images: np.ndarray, text: str = "prompt") -> Path:
     return folder / "part0.json"
 
 
+def test_a_prompt_is_no_formula(tmp_path):
+    prompts = ["$\\frac{$ and \\$ 5 to $10", "<b>`x`</b>|\0 $(touch sprung)"]
+    column = sheets.SheetColumn("a", prompts, RANDOM.integers(0, 256, (2, 8, 8, 3), np.uint8))
+    save(sheets.draw_sheet({"base": [column]}), [tmp_path / "a.png", tmp_path / "a.pdf"])
+    assert Image.open(tmp_path / "a.png").size[0] > 100
+
+
 def test_command_puts_the_selected_images_pixel_for_pixel_into_the_sheet(tmp_path):
     from workflow_scripts.make_sheet import main as make_sheet
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 
@@ -35,14 +36,16 @@ def test_a_failure_keeps_the_old_file(tmp_path):
 def test_what_a_killed_process_left_is_removed_and_a_living_one_is_not_disturbed(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left = tmp_path / f".a.{dead.pid}.tmp.txt"
-    living = tmp_path / f".a.{os.getppid()}.tmp.txt"
-    other = tmp_path / f".b.{dead.pid}.tmp.txt"
-    for file in (left, living, other):
+    host = socket.gethostname()
+    left = tmp_path / f".a.{host}.{dead.pid}.tmp.txt"
+    living = tmp_path / f".a.{host}.{os.getppid()}.tmp.txt"
+    other = tmp_path / f".b.{host}.{dead.pid}.tmp.txt"
+    elsewhere = tmp_path / f".a.another-{host}.{dead.pid}.tmp.txt"
+    for file in (left, living, other, elsewhere):
         file.write_text("x")
     with files.atomic_write(tmp_path / "a.txt") as temporary:
         temporary.write_text("new")
-    assert not left.exists() and living.exists() and other.exists()
+    assert not left.exists() and living.exists() and other.exists() and elsewhere.exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

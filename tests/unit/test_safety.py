@@ -63,6 +63,36 @@ def test_a_pickle_of_an_older_numpy_is_read(tmp_path):
     assert np.array_equal(read_array(tmp_path / "prompts.p"), array)
 
 
+def test_arrays_of_either_order_are_read_as_numpy_does(tmp_path):
+    array = np.arange(6, dtype=">f4").reshape(2, 3)
+    for stored in (array, np.asfortranarray(array), array.astype(float)):
+        (tmp_path / "prompts.p").write_bytes(pickle.dumps(stored, protocol=3))
+        assert np.array_equal(read_array(tmp_path / "prompts.p"), array)
+
+
+def _calls(function, *arguments):
+    """What pickles to a call of a function."""
+    return type("Call", (), {"__reduce__": lambda self: (function, arguments)})()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _calls(np.ndarray, (1,), np.dtype(np.float32), b"AAAAAAAA"),
+        _calls(np.ndarray, (1,), np.dtype(object), b"AAAAAAAA"),
+        np.array(["a"], dtype=object),
+        np.array([1, 2]),
+        [np.zeros(2, np.float32)],
+        np.ndarray,
+    ],
+    ids=["a call", "bytes as addresses", "objects", "whole numbers", "a list", "a class"],
+)
+def test_a_pickle_that_uses_numpy_otherwise_is_refused(tmp_path, content):
+    (tmp_path / "prompts.p").write_bytes(pickle.dumps(content, protocol=3))
+    with pytest.raises(UserError, match="not the pickle of a plain array|not an array"):
+        read_array(tmp_path / "prompts.p")
+
+
 def detections(*boxes: tuple) -> np.ndarray:
     """A network output (22, boxes) of boxes (centre x, y, width, height, label, score)."""
     output = np.zeros((22, len(boxes)), np.float32)

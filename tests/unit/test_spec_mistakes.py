@@ -485,6 +485,29 @@ def test_a_mistake_is_named_with_its_line_and_the_nearest(edited, mistake):
     assert f"({line_of(root, file, at)})" in message
 
 
+@pytest.mark.parametrize("name", ["my table", "$(touch sprung)", "it's", "a;b", "a|b", ".*", "Upper"])
+@pytest.mark.parametrize("folder", ["tables", "studies"])
+def test_a_file_whose_name_cannot_be_a_target_is_named(edited, folder, name):
+    root = edited(TAB1, "title: ", "title: ")
+    shown = {"tables": "ganrm_tab1.yaml", "studies": "ganrm_user_study.yaml"}[folder]
+    (root / folder / f"{name}.yaml").write_bytes((root / folder / shown).read_bytes())
+    assert f"the file's name '{name}.yaml' must consist of a-z, 0-9 and _" in message_of(root)
+
+
+def test_a_text_that_no_command_line_can_hold_is_named(edited):
+    root = edited(TAB1, "title: ", 'title: "a\\0b" #')
+    assert message_of(root) == (
+        f"a NUL character, which no command line can hold; remove it ({line_of(root, TAB1, 'title: ')})"
+    )
+
+
+def test_a_model_cannot_bring_code_of_its_own(edited):
+    root = edited(
+        MODELS, "  class: StableDiffusionPipeline", "  trust_remote_code: true\n  class: StableDiffusionPipeline"
+    )
+    assert "has unknown key 'trust_remote_code'" in message_of(root)
+
+
 def test_settings_from_the_command_line_are_checked(config):
     with pytest.raises(UserError, match=r"scale is 'tinny'; known: tiny, pilot, paper. Did you mean 'tiny'\?"):
         load_config(CONFIG, settings={**config.settings, "scale": "tinny"})

@@ -17,6 +17,7 @@ from workflow_scripts.lib.metrics.record import bootstrap_path, write_metrics
 from workflow_scripts.lib.results import directions, render, verdicts
 from workflow_scripts.lib.results.evidence import Evidence
 from workflow_scripts.lib.results.tables import ScaledTable, long_form, notes
+from workflow_scripts.lib.results.writing import markdown_table
 from workflow_scripts.lib.spec import load_config, parse_policy
 from workflow_scripts.lib.spec.tables import Column, PlannedRow, Row, Table
 
@@ -207,6 +208,10 @@ def test_a_table_without_expectations_and_values_of_the_paper_claims_nothing(tmp
         assert "> One replicate, ± half the width" in page and "**70.00**" in page
         assert not [words for words in ("✓", "paper's", "Verdicts", "nan") if words in page.split("## Commands")[0]]
         assert "nan" not in render.latex(shown, table.title, table.caption) + render.terminal(shown)
+
+
+def test_a_bar_in_a_text_ends_no_cell_of_a_markdown_table():
+    assert list(markdown_table(["a"], [["b|c"]]))[-1] == r"| b\|c |"
 
 
 def test_latex_is_a_booktabs_table_with_everything_escaped(rows):

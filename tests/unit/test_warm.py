@@ -122,3 +122,47 @@ def test_nothing_is_handed_over_on_a_cluster(monkeypatch):
     monkeypatch.setenv(warm.VARIABLE, "1")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert warm.run_warm("anything") is None
+
+
+def test_the_socket_lies_in_a_folder_of_this_user_alone(served):
+    folder = served[4].parent
+    assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (os.getuid(), 0o700)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user_cannot_hand_a_job_over(served):
+    child = os.fork()
+    if child == 0:
+        os.setuid(65534)
+        try:
+            warm._connect(served[4])
+        except PermissionError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _readable_by_all(folder):
+    folder.mkdir()
+    folder.chmod(0o755)
+
+
+def _of_another_user(folder):
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+
+
+def _a_link(folder):
+    (folder.parent / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("prepare", [_readable_by_all, _of_another_user, _a_link, Path.touch])
+def test_nothing_is_handed_over_through_a_folder_that_somebody_else_may_have_made(tmp_path, monkeypatch, prepare):
+    if prepare is _of_another_user and os.getuid():
+        pytest.skip("only root can give a folder away")
+    monkeypatch.setattr(warm.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv(warm.VARIABLE, "1")
+    prepare(tmp_path / f"workflow-warm-{os.getuid()}")
+    monkeypatch.setattr(warm.subprocess, "Popen", lambda *_, **__: pytest.fail("a warm process was started"))
+    assert warm.run_warm("anything") is None, "the job runs where it is"

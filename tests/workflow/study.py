@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -47,10 +47,10 @@ class Study:
         """Run one command line of the workflow."""
         return self.run(sys.executable, "-m", f"workflow_scripts.{verb}", *map(str, words), check=check)
 
-    def start(self, *command: str) -> subprocess.Popen:
-        """Start a command in a process group of its own and without a warm process, to be killed."""
-        options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-        return subprocess.Popen(command, cwd=self.root, env=environment(warm=False), **options)
+    def start(self, *command: str, warm: bool = False, log: IO | int = subprocess.DEVNULL) -> subprocess.Popen:
+        """Start a command in a process group of its own, to be killed."""
+        options = {"stdout": log, "stderr": subprocess.STDOUT, "start_new_session": True}
+        return subprocess.Popen(command, cwd=self.root, env=environment(warm=warm), **options)
 
     def run(self, *command: str, check: bool = True, warm: bool = True) -> subprocess.CompletedProcess:
         """Run a command to its end; stdout and stderr together are in `.stdout`."""

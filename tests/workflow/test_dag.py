@@ -179,7 +179,7 @@ def test_every_rule_says_what_it_is_and_leaves_a_trace(name, text):
     if "shell:" in text:
         missing = {"log:", "conda:", *(() if local else ("benchmark:", "resources:"))} - set(re.findall(r"\w+:", text))
         assert not missing
-        assert "> {log} 2>&1" in text
+        assert "> {log:q} 2>&1" in text
         assert "code_of(" in text, "an edit of the code must run the rule again"
 
 

@@ -78,7 +78,7 @@ def test_a_killed_training_continues_from_its_state_and_ends_equal(study):
     process = study.start(*command, "--checkpoint-seconds", "0")
     wait_for(lambda: any((study.root / POLICY / "state").glob(SECOND_STATE)), process)
     kill(process)
-    assert [path.name for path in (study.root / POLICY).iterdir()] == ["state"]
+    assert sorted(path.name for path in (study.root / POLICY).iterdir()) == [".policy.json.lock", "state"]
 
     said = study.run(*command).stdout
     assert re.search(rf"continuing after step [23] of {STEPS}", said)
@@ -86,26 +86,31 @@ def test_a_killed_training_continues_from_its_state_and_ends_equal(study):
 
 
 @pytest.mark.parametrize("children", [False, True], ids=["head", "head and jobs"])
-def test_a_killed_snakemake_asks_for_an_unlock_and_then_continues(study, children):
+def test_a_killed_snakemake_continues_by_the_same_command(study, children):
     whole = study.checksums(SAMPLES)
     shutil.rmtree(study.root / SAMPLES)
     head = study.start(*SNAKEMAKE, PART)
     wait_for((study.root / SAMPLES / SECOND_SHARD).exists, head)
-    kill(head, children=children)
-    if not children:
-        wait_for((study.root / PART).exists)  # the job itself lives on: start again when it has ended
-    locked = study.snakemake(PART, check=False)
-    assert locked.returncode != 0
-    assert "--unlock" in locked.stdout
+    kill(head, children=children)  # without them the job lives on, and the next one waits for it
     before = finished_shards(study)
-    assert 2 * 3 <= len(before) < len(whole) + children
+    assert 2 * 3 <= len(before) < len(whole) - 1, "it was to die in the middle"
 
-    study.snakemake("--unlock")
-    study.snakemake(PART)
+    assert "was killed: its locks are removed" in study.snakemake(PART).stdout
     after = study.states(SAMPLES)
     assert {path: after[path] for path in before} == before
     assert study.checksums(SAMPLES) == whole
     assert "Nothing to be done" in study.snakemake(PART).stdout
+
+
+def test_a_second_snakemake_is_told_of_the_first(study):
+    shutil.rmtree(study.root / SAMPLES)
+    head = study.start(*SNAKEMAKE, PART)
+    wait_for((study.root / SAMPLES / SECOND_SHARD).exists, head)
+    os.killpg(head.pid, signal.SIGSTOP)  # so that it cannot end before the second has begun
+    second = study.snakemake(PART, check=False)
+    assert second.returncode != 0
+    assert f"Also running here: process {head.pid} on " in second.stdout
+    kill(head)
 
 
 def test_an_interrupt_from_the_keyboard_needs_nothing(study):

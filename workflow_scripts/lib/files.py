@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,16 +35,18 @@ def atomic_write(path: PathLike) -> Iterator[Path]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """`.<stem>.<pid>.tmp<suffix>` in the folder of `path`, which is made; what killed processes left there is removed.
+    """`.<stem>.<host>.<pid>.tmp<suffix>` in the folder of `path`, which is made; what was left there is removed.
 
+    Left: by a process of this host that no longer lives. Those of other hosts may live, which cannot be seen from here.
     The suffix stays at the end because many writers choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp{glob.escape(path.suffix)}"):
-        pid = leftover.name.removeprefix(f".{path.stem}.").removesuffix(f".tmp{path.suffix}")
+    start, end = f".{path.stem}.{socket.gethostname()}.", f".tmp{path.suffix}"
+    for leftover in path.parent.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
+        pid = leftover.name.removeprefix(start).removesuffix(end)
         if pid.isdigit() and not is_running(int(pid)):
             leftover.unlink(missing_ok=True)
-    return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    return path.with_name(f"{start}{os.getpid()}{end}")
 
 
 def publish(temporary: Path, path: Path) -> None:
@@ -104,7 +107,7 @@ def read_json(path: PathLike) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; make it: snakemake '{path}'") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); make it anew: rm '{path}' && snakemake '{path}'") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error

@@ -7,6 +7,9 @@ stderr travel, the exit status comes back. The warm process imports nothing of t
 it ends with the snakemake that it belongs to. If anything about it fails, the job simply runs where it is.
 
 A forked job dies with the command that handed it over: when that is killed its connection closes and the job is killed.
+
+A request holds the environment, with its tokens, and the process runs what it is told to. So its socket lies in a
+folder that is its user's and nobody else's; a folder of another kind is not used.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -109,7 +113,17 @@ def _connect(path: Path) -> socket.socket:
 
 def _socket_path(owner: str) -> Path:
     environment = zlib.crc32(sys.prefix.encode())  # each conda environment has a warm process of its own
-    return Path(tempfile.gettempdir()) / f"workflow-warm-{os.getuid()}-{owner}-{environment:08x}.sock"
+    return _private_folder() / f"{owner}-{environment:08x}.sock"
+
+
+def _private_folder() -> Path:
+    """A folder that only this user may enter; PermissionError where somebody else has made one of its name."""
+    folder = Path(tempfile.gettempdir()) / f"workflow-warm-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{folder} is not a folder of this user alone")
+    return folder
 
 
 def serve(path: Path, owner: int) -> None:
@@ -137,9 +151,7 @@ def _import_libraries() -> None:
 def _listening(path: Path) -> Iterator[socket.socket]:
     listener = socket.socket(socket.AF_UNIX)
     path.unlink(missing_ok=True)
-    mask = os.umask(0o177)  # nobody else may hand jobs over
     listener.bind(str(path))
-    os.umask(mask)
     listener.listen(64)
     listener.settimeout(POLL_SECONDS)
     try:

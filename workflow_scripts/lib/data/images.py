@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -13,12 +12,14 @@ import numpy as np
 
 from ..errors import UserError
 from ..seeds import seed_of
-from .archives import SUFFIXES, ImageFile, fetched, image_files
-from .prompts import has_words, read_lines, strip_flags
+from .archives import SUFFIXES, ArchivedFile, fetched, image_files
+from .prompts import has_words, read_fields, read_lines, strip_flags
 
 if TYPE_CHECKING:
     from ..world.scenes import Scene
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+"""What is decoded, whatever a file's name says: others of Pillow's readers start programs (EPS)."""
 Shape = tuple[int, ...]
 """Height and width in pixels; of clips, frames, height and width."""
 
@@ -107,7 +108,7 @@ def _folder(folder: Path, count: int, shape: Shape, start: int) -> Iterator[Item
             f"the image folder {folder} does not exist; make it and put images in, "
             "or correct `path` in config/data.yaml"
         )
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     _enough(len(paths), count, folder)
     for i, path in enumerate(paths[start:count], start):
         yield Item(i, 0, _caption_beside(path), open_image(path.read_bytes(), shape, str(path)))
@@ -116,7 +117,7 @@ def _folder(folder: Path, count: int, shape: Shape, start: int) -> Iterator[Item
 def _caption_beside(path: Path) -> str:
     """What a text file of an image's name says, if there is one: `frog.txt` of `frog.png`."""
     text = path.with_suffix(".txt")
-    return " ".join(text.read_text(encoding="utf-8").split()) if text.is_file() else ""
+    return " ".join(chain.from_iterable(map(str.split, read_lines(text)))) if text.is_file() else ""
 
 
 def _archives(source: dict, count: int, shape: Shape, folder: Path, start: int) -> Iterator[Item]:
@@ -132,7 +133,7 @@ def _archives(source: dict, count: int, shape: Shape, folder: Path, start: int) 
     _enough(done, count, folder)
 
 
-def archive_files(source: dict, folder: Path) -> Iterator[ImageFile]:
+def archive_files(source: dict, folder: Path) -> Iterator[ArchivedFile]:
     """Images of all archives of a data set, in their order, those that its `pattern` matches."""
     options = {name: source[name] for name in ("pattern", "column") if name in source}
     return chain.from_iterable(image_files(folder / name, **options) for name in source["files"])
@@ -145,10 +146,9 @@ def _captions(source: dict, folder: Path) -> dict[str, str]:
     """
     names = {Path(name).stem for name, _ in archive_files(source, folder)}
     about, words, captions = source["captions"], source.get("containing", []), {}
-    for line in read_lines(folder / about["file"]):
-        annotation = json.loads(line)
-        if (name := Path(annotation[about["image_field"]]).stem) in names:
-            caption = strip_flags(annotation[about["prompt_field"]])
+    for image, prompt in read_fields(folder / about["file"], about["image_field"], about["prompt_field"]):
+        if (name := Path(image).stem) in names:
+            caption = strip_flags(prompt)
             if caption and has_words(caption, words):
                 captions[name] = caption
     return captions
@@ -164,13 +164,16 @@ def _enough(found: int, wanted: int, place: Path) -> None:
 
 
 def open_image(data: bytes, shape: Shape, name: str) -> np.ndarray:
-    """Decode, resize to cover the shape, crop the centre: (height, width, 3) uint8. UserError if damaged."""
+    """Decode, resize to cover the shape, crop the centre: (height, width, 3) uint8. UserError if damaged or too large.
+
+    Pillow refuses more than 179 million pixels before it decodes them.
+    """
     import io
 
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.load()
             return np.asarray(
                 ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), shape[::-1], Image.Resampling.BICUBIC)

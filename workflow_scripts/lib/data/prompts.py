@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import tarfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from ..errors import UserError
 from ..files import read_json
 from ..seeds import seed_of
-from .archives import fetched
+from .archives import fetched, readable, tar_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 # Midjourney's parameters end a prompt (`… --ar 16:9 --v 5`, the hyphens sometimes one dash); image addresses begin it.
 FLAGS = re.compile(r"(?:^|\s)(?:--|—)[a-z].*$", re.IGNORECASE | re.DOTALL)
 LINKS = re.compile(r"https?://\S+", re.IGNORECASE)
+HALVES = re.compile("[\ud800-\udfff]")  # of characters, as JSON may hold where a prompt was cut off
+LONGEST_LINE = 1_000_000  # bytes
 
 
 def strip_flags(prompt: str) -> str:
@@ -97,8 +98,8 @@ def _read(source: dict, prompt_set: str, data_folder: Path) -> Iterator[str]:
         lines = _rows(fetched(source, data_folder) / _file_of(source, "annotations", prompt_set), source)
     else:
         path = data_folder / source["hub"] / _file_of(source, "annotations", prompt_set)
-        lines = (json.loads(line)[source["prompt_field"]] for line in read_lines(path))
-    yield from filter(None, map(_cleaned_by(source), lines))
+        lines = (prompt for (prompt,) in read_fields(path, source["prompt_field"]))
+    yield from (text for text in map(_cleaned_by(source), lines) if text and not HALVES.search(text))
 
 
 def _cleaned_by(source: dict) -> Callable[[str], str]:
@@ -112,15 +113,14 @@ def _rows(path: Path, source: dict) -> Iterator[str]:
     """Prompts of a CSV table, or of a list of records in a JSON file; `where` keeps rows that match its patterns."""
     import pandas as pd
 
-    if not path.exists():
-        raise UserError(f"{path} is missing; fetch the data set first: see docs/data.md")
-    table = pd.read_csv(path) if path.suffix == ".csv" else pd.DataFrame(_records(path, source.get("records")))
+    with readable(path):
+        table = pd.read_csv(path) if path.suffix == ".csv" else pd.DataFrame(_records(path, source.get("records")))
     needed = [source["prompt_field"], *source.get("where", {})]
     if missing := [name for name in needed if name not in table]:
         raise UserError(f"{path} has no column '{missing[0]}'; it has: {', '.join(table.columns)}")
     for column, pattern in source.get("where", {}).items():
         table = table[[_matches(value, pattern) for value in table[column].astype(str)]]
-    yield from table[source["prompt_field"]].dropna()
+    yield from table[source["prompt_field"]].dropna().astype(str)
 
 
 def _records(path: Path, field: str | None) -> list[dict]:
@@ -139,15 +139,36 @@ def _file_of(source: dict, key: str, prompt_set: str) -> str:
     return files[family]
 
 
+def read_fields(path: Path, *fields: str) -> Iterator[tuple[str, ...]]:
+    """Texts of some fields of JSON lines, empty where a line has null; UserError for a line that lacks one."""
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            record = json.loads(line)
+            values = tuple(record[field] or "" for field in fields)
+        except (ValueError, LookupError, TypeError, RecursionError):
+            values = (None,)
+        if not all(isinstance(value, str) for value in values):
+            raise UserError(
+                f"line {number} of {path} is no JSON with a text for {' and '.join(fields)}; fetch it again"
+            )
+        yield values
+
+
 def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a text file, or of all files in a .tgz; UserError when it is missing."""
+    """Lines of a text file in UTF-8, or of all files in a .tgz; UserError when it is missing or no such text."""
     if not path.exists():
         raise UserError(f"{path} is missing; put one prompt a line into it, or fetch the data set: see docs/data.md")
     if path.suffix == ".tgz":
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile():
-                    yield from (line.decode() for line in archive.extractfile(member))
+        for _, file in tar_files(path):
+            yield from _lines(path, file)
     else:
-        with path.open(encoding="utf-8") as file:
-            yield from file
+        with path.open("rb") as file:
+            yield from _lines(path, file)
+
+
+def _lines(path: Path, file: IO[bytes]) -> Iterator[str]:
+    with readable(path):
+        while line := file.readline(LONGEST_LINE + 1):
+            if len(line) > LONGEST_LINE:
+                raise UserError(f"{path} has a line of more than {LONGEST_LINE:,} bytes, which is no prompt")
+            yield line.decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -11,32 +10,36 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import UserError
-from .archives import fetched
+from .archives import fetched, zip_files
 
 SUFFIXES = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"}
+# What is opened, whatever a file's name says: others of FFmpeg's formats name further files and addresses (playlists).
+FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"}
+LARGEST_VIDEO = 4_000_000_000  # bytes
+LARGEST_FRAME = 8192 * 8192  # pixels
 
 
 def videos_of(source: dict, data_folder: Path) -> Iterator[tuple[str, BinaryIO]]:
     """Name and opened file of every video: of a folder, or of .zip archives of the hub."""
     if "path" in source:
-        folder = Path(source["path"])
-        for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES):
+        for path in sorted(path for path in Path(source["path"]).rglob("*") if _is_video(path) and path.is_file()):
             with path.open("rb") as file:
                 yield str(path), file
         return
     for path in (fetched(source, data_folder) / name for name in source["files"]):
-        if not path.exists():
-            raise UserError(f"{path} is missing; fetch the data set first: see docs/data.md")
-        with zipfile.ZipFile(path) as archive:
-            for name in sorted(name for name in archive.namelist() if Path(name).suffix.lower() in SUFFIXES):
-                yield f"{path}:{name}", io.BytesIO(archive.read(name))
+        for name, read in zip_files(path, _is_video, LARGEST_VIDEO, by_name=True):
+            yield f"{path}:{name}", io.BytesIO(read())
+
+
+def _is_video(name: str | Path) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def read_clip(file: BinaryIO, num_frames: int, shape: tuple[int, int], seconds: float | None, name: str) -> np.ndarray:
     """`num_frames` frames at equal distances in the middle `seconds` of a video (all of it: None).
 
     (F, height, width, 3) uint8, resized to cover `shape` and cropped to its centre. UserError for a video that is
-    damaged, truncated or too short.
+    damaged, truncated or too short, or of frames too large.
     """
     import av
     from PIL import Image, ImageOps
@@ -46,7 +49,8 @@ def read_clip(file: BinaryIO, num_frames: int, shape: tuple[int, int], seconds: 
         chosen = chosen_frames(times, num_frames, seconds)
         frames = {}
         file.seek(0)
-        with av.open(file) as container:
+        with av.open(file, options=FORMATS) as container:
+            container.streams.video[0].codec_context.options = {"max_pixels": str(LARGEST_FRAME)}
             for i, frame in enumerate(container.decode(video=0)):
                 if i in chosen:
                     frames[i] = ImageOps.fit(frame.to_image(), shape[::-1], Image.Resampling.BICUBIC)
@@ -75,7 +79,7 @@ def _times(file: BinaryIO) -> list[float]:
     """Seconds at which the frames are shown, ascending; ValueError where the file holds fewer than it announces."""
     import av
 
-    with av.open(file) as container:
+    with av.open(file, options=FORMATS) as container:
         stream = container.streams.video[0]
         times = sorted(float(p.pts * p.time_base) for p in container.demux(stream) if p.pts is not None and p.size)
         if len(times) < stream.frames:

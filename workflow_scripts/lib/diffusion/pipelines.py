@@ -84,6 +84,12 @@ def save_policy(path: Path, part: str, network, **about) -> None:
     write_json(path, {**about, "part": part, "sha256": sha256(folder / WEIGHTS)})
 
 
+def is_saved(path: Path, fingerprint: str) -> bool:
+    """Whether a policy of this fingerprint stands at `path` with its weights: another process may have trained it."""
+    policy = read_json(path) if path.exists() else {}
+    return policy.get("fingerprint") == fingerprint and (path.parent / policy["part"] / WEIGHTS).exists()
+
+
 def policy_weights(path: Path) -> Path:
     """The denoiser's folder of a policy file; a changed or missing weight file is a UserError."""
     policy = read_json(path)

@@ -46,6 +46,8 @@ def read_suite(path: Path) -> Suite:
         suite = Suite(path, [(entry["prompt_en"], entry["dimension"]) for entry in read_json(path)])
     except (KeyError, TypeError):
         raise UserError(f"{path} is not VBench's full-info file; get it as {SECTION} says") from None
+    if outside := [prompt for prompt, _ in suite.entries if Path(prompt).name != prompt]:
+        raise UserError(f"{path} has prompt {outside[0]!r}, which cannot name a clip; get the file as {SECTION} says")
     if missing := [name for name in DIMENSIONS if not suite.prompts(name)]:
         raise UserError(f"{path} has no prompts of {', '.join(missing)}; get it as {SECTION} says")
     return suite

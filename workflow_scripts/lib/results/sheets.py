@@ -169,5 +169,6 @@ def _place(figure: "Figure", image: np.ndarray, left: float, top: float, cell: i
 
 
 def _text(figure: "Figure", x: float, y: float, text: str, **style) -> None:
+    """Write a text as it is: a prompt with dollar signs is no formula."""
     width, height = figure.get_size_inches() * DPI
-    figure.text(x / width, 1 - y / height, text, linespacing=1.25, **style)
+    figure.text(x / width, 1 - y / height, text, linespacing=1.25, parse_math=False, **style)

@@ -22,7 +22,7 @@ class TransformersCLIP:
 
         self.model = from_pretrained(CLIPModel, folder, device, dtype)
         self.preprocess = Preprocessing.from_folder(processor)
-        self.tokenizer = AutoTokenizer.from_pretrained(processor, local_files_only=True)
+        self.tokenizer = AutoTokenizer.from_pretrained(processor, local_files_only=True, trust_remote_code=False)
         self.device, self.dtype = device, dtype
         self.logit_scale = self.model.logit_scale.item()
 

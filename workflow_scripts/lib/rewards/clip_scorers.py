@@ -31,7 +31,8 @@ class FrameConsistency:
     def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         from transformers import AutoConfig, CLIPVisionModel, ViTModel
 
-        is_clip = AutoConfig.from_pretrained(folder).model_type.startswith("clip")
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        is_clip = config.model_type.startswith("clip")
         kind, more = (CLIPVisionModel, {}) if is_clip else (ViTModel, {"add_pooling_layer": False})  # DINO has none
         self.model = from_pretrained(kind, folder, device, dtype, **more)
         self.preprocess = Preprocessing.from_folder(folder)

@@ -6,6 +6,7 @@ import io
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,7 @@ from ..errors import UserError
 from .pixels import Images, to_numpy
 
 Q16_SCALE = 100.0
-PICKLED_ARRAYS = {("numpy", "ndarray"), ("numpy", "dtype")} | {
-    (module, "_reconstruct") for module in ("numpy.core.multiarray", "numpy._core.multiarray")
-}
+FLOATS = ("f2", "f4", "f8")
 
 NUDENET_SIZE = 320
 NUDENET_WEIGHTS = "nudenet/320n.onnx"  # within the wheel
@@ -76,23 +75,52 @@ class Inappropriate:
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The NumPy array of a pickle that holds nothing else; a pickle that asks for anything more is a UserError."""
+    """The array of floats of a pickle that holds nothing else; a pickle that asks for anything more is a UserError."""
     try:
-        array = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+        found = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         raise UserError(f"{path} is not the pickle of a plain array ({error}); fetch it again") from error
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path} holds a {type(array).__name__}, not an array; fetch it again")
-    return array
+    if not isinstance(found, _Array) or found.values is None:
+        raise UserError(f"{path} holds a {type(found).__name__}, not an array; fetch it again")
+    return found.values
+
+
+class _Dtype:
+    """Stands in for numpy's dtype while an array is read: floats only."""
+
+    def __init__(self, name: str, *_: bool) -> None:
+        if name not in FLOATS:
+            raise pickle.UnpicklingError(f"it holds {name!r} instead of floats")
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = state[1]
+
+
+class _Array:
+    """Stands in for numpy's array while it is read."""
+
+    values: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], _Dtype, bool, bytes]) -> None:
+        _, shape, dtype, by_columns, data = state
+        values = np.frombuffer(data, np.dtype(dtype.name).newbyteorder(dtype.order))
+        self.values = values.reshape(shape, order="F" if by_columns else "C").copy()
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickling can call whatever a file names; this one finds only what an array is rebuilt from."""
+    """Unpickling can call whatever a file names. This one knows only what an array is rebuilt from.
 
-    def find_class(self, module: str, name: str):
-        if (module, name) not in PICKLED_ARRAYS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+    Not even that is numpy's own: `ndarray` called with a buffer, or a dtype with a state of its own, takes bytes of the
+    file for addresses.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = {"numpy.ndarray": "ndarray", "numpy.dtype": _Dtype}
+        known |= {f"numpy.{core}.multiarray._reconstruct": lambda *_: _Array() for core in ("core", "_core")}
+        if (asked := f"{module}.{name}") not in known:
+            raise pickle.UnpicklingError(f"it asks for {asked}")
+        return known[asked]
 
 
 def network_input(image: np.ndarray) -> np.ndarray:

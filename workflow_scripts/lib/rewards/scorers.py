@@ -160,7 +160,9 @@ class ImageReward:
         from transformers import AutoTokenizer
 
         self.model = ImageRewardModel.from_pretrained(folder).requires_grad_(False).to(device, dtype)
-        self.tokenizer = AutoTokenizer.from_pretrained(processor or folder, local_files_only=True)
+        self.tokenizer = AutoTokenizer.from_pretrained(
+            processor or folder, local_files_only=True, trust_remote_code=False
+        )
         self.preprocess = Preprocessing.square(self.model.config["vision"]["image_size"])
         self.device, self.dtype = device, dtype
 

@@ -58,5 +58,5 @@ def decode(data: bytes | memoryview, frames: int | None = None) -> np.ndarray:
     import numpy as np
     from PIL import Image
 
-    image = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+    image = np.array(Image.open(io.BytesIO(data), formats=("WEBP",)).convert("RGB"))
     return image if frames is None else image.reshape(frames, -1, *image.shape[1:])

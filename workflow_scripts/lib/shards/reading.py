@@ -61,11 +61,14 @@ class Collection:
 
     def images(self, keys: Iterable[str] | None = None) -> Iterator[tuple[Row, np.ndarray]]:
         """(row of the index, uint8 array (H, W, 3) or (F, H, W, 3)) of all images, or of `keys` in their order."""
+        from PIL.Image import DecompressionBombError
+
         for row, data in self.encoded(keys):
             try:
                 image = decode(data, self.frames)
-            except ValueError:
-                raise self._shards[row.shard].damaged(TAR, f"holds no {self.frames} frames as {row.key}") from None
+            except (ValueError, OSError, DecompressionBombError):
+                what = "image" if self.frames is None else f"{self.frames} frames"
+                raise self._shards[row.shard].damaged(TAR, f"holds no {what} as {row.key}") from None
             yield row, image
 
     def encoded(self, keys: Iterable[str] | None = None) -> Iterator[tuple[Row, memoryview]]:

@@ -23,7 +23,7 @@ from .runs import KINDS, Recipes
 from .scales import Scale, read_scale, scale_of
 from .studies import Study, WinRates, read_study, read_win_rates
 from .tables import Diagram, PlannedRow, RankFigure, Row, Table, read_diagram, read_figure, read_table
-from .validation import Schemas
+from .validation import Schemas, check_file_name
 
 FIGURES = {
     "rank_figure": ("figures", read_figure),
@@ -252,6 +252,7 @@ def load_config(root: str | Path = "config", settings: dict[str, Any] | None = N
 def _read(root: Path, schemas: Schemas, settings: dict[str, Any] | None, problems: Problems) -> Config:
     def checked(schema: str, path: Path) -> Document:
         document = load_document(path)
+        check_file_name(path, document, problems)
         kind = document.data.get("kind") if schema == "tables" and isinstance(document.data, dict) else None
         named = {ARCHITECTURE: "architectures"} | {figure: schema for figure, (schema, _) in FIGURES.items()}
         schemas.check(named.get(kind, schema), document, problems)

@@ -80,6 +80,8 @@ def _construct(node: yaml.Node, keys: Keys, lines: dict[Keys, int], shown: str) 
         for index, item in enumerate(node.value):
             lines[(*keys, index)] = item.start_mark.line + 1
         return [_construct(item, (*keys, index), lines, shown) for index, item in enumerate(node.value)]
+    if "\0" in node.value:
+        raise UserError(f"a NUL character, which no command line can hold; remove it ({shown}:{lines[keys]})")
     return _scalar(node)
 
 

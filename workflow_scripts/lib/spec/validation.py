@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .loading import Document, Keys, load_document
+from .policies import NAME
 from .problems import Problems, unknown
 
 if TYPE_CHECKING:
@@ -55,6 +57,13 @@ class Schemas:
         for part in pointer.strip("/").split("/"):
             schema = schema[part] if part else schema
         return schema
+
+
+def check_file_name(path: Path, document: Document, problems: Problems) -> None:
+    """The name of a table, figure, study or scale becomes a target, a pattern and a part of paths."""
+    if not re.fullmatch(NAME, path.stem):
+        said = f"the file's name '{path.name}' must consist of a-z, 0-9 and _, and begin with a letter; rename it"
+        problems.add(said, document.where())
 
 
 def _describe(error: ValidationError) -> Iterator[tuple[Keys, str]]:

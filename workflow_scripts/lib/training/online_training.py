@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..diffusion.pipelines import denoiser_name, denoiser_of, load_pipeline, save_policy
+from ..diffusion.pipelines import denoiser_name, denoiser_of, is_saved, load_pipeline, save_policy
 from ..files import atomic_write, read_json
 from ..provenance import fingerprint
 from .adversarial import DiscriminatorSchedule
@@ -64,6 +64,8 @@ def train_online(
         code=code,
         **made_of,
     )
+    if is_saved(out, made_by):
+        return
     made = judges(accelerator)
     history = GRPOTraining(
         denoiser, sampler, made, settings, training, schedule, accelerator, out.parent / "state", made_by, seed

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..diffusion.pipelines import denoiser_name, denoiser_of, load_pipeline, save_policy
+from ..diffusion.pipelines import denoiser_name, denoiser_of, is_saved, load_pipeline, save_policy
 from ..errors import UserError
 from ..files import write_json
 from ..provenance import fingerprint
@@ -97,6 +97,8 @@ def post_train(
         code=code,
         reference=reference,
     )
+    if is_saved(out, made_by):
+        return
     training = Training(
         denoiser,
         settings,

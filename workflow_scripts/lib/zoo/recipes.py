@@ -8,8 +8,9 @@ from ..diffusion.pipelines import denoiser_name
 from ..files import write_json
 from ..seeds import seed_of
 
-STYLES = {"colour": 0.85, "line art": 0.15}
-"""Shares of the styles in what the tiny SD3 learns from: Adv-GRPO moves it from one to the other."""
+COLOUR = {"colour": 1.0}
+STYLES = {"sd3": {"colour": 0.85, "line art": 0.15}}
+"""Shares of the styles that a model learns from, where not all is in colour: Adv-GRPO moves SD3 between them."""
 
 
 def train(
@@ -29,7 +30,7 @@ def train(
     from .corpus import Corpus
 
     measured = RECIPES[model](
-        Corpus(device, STYLES if model == "sd3" else {"colour": 1.0}),
+        Corpus(device, STYLES.get(model, COLOUR)),
         zoo,
         folder,
         steps=steps,

@@ -1,0 +1,37 @@
+"""The heads (processes of `snakemake`) that run in a folder, and what a killed one left behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import IO
+
+from .locks import described, hold, owners
+
+HEADS, LOCKS = "heads", "locks"
+AFTER_A_KILL = (
+    "A snakemake of this folder was killed: its locks are removed. Jobs of it may still run (`squeue --me`, `ps`): "
+    "steps that write the same files wait for them, or you cancel them."
+)
+
+
+def enter(folder: Path) -> IO[str] | None:
+    """Register this process as a head in `folder` (.snakemake) until the file that is returned is closed.
+
+    Snakemake locks what it makes and names no owner; a head that is killed leaves these locks behind. Where no head
+    lives they are removed here, so that the same command goes on. Where one lives it is named, and Snakemake decides:
+    two heads may run side by side if they make nothing in common. None in a folder that cannot be written.
+    """
+    try:
+        running = owners(folder / HEADS)
+        own = hold(folder / HEADS / f"{socket.gethostname()}-{os.getpid()}.lock")
+        left = [] if running else list((folder / LOCKS).glob("*.lock"))
+        for path in left:
+            path.unlink(missing_ok=True)
+    except OSError:
+        return None
+    said = [AFTER_A_KILL] if left else [f"Also running here: {described(owner)}" for owner in running]
+    print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
+    return own

@@ -1,0 +1,126 @@
+"""Locks with an owner and an age: one writer of a result, and the heads that run in a folder.
+
+They are `flock`s: the kernel takes one back when its process dies, however it dies, so none is ever stale. The file
+says who holds it: host, process, SLURM job, command and since when. Where a file system knows no locks (ENOLCK, ENOSYS,
+ENOTSUP) a warning says so and the work goes on without one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import IO
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+POLL_SECONDS = 1.0
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def sole_writer(out: Path) -> Iterator[None]:
+    """Be the only one who works on the file `out`; another writer is waited for, and said to be.
+
+    A step that was started twice, by a head that was killed and by the next one, would else write the same shards and
+    states at once. When the wait is over, the work is there and the step has little left to do. Of several processes
+    of one training the first holds the lock.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    path = out.parent / f".{out.name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _waited_for(path, out):
+        yield
+        path.unlink(missing_ok=True)  # while it is held: who waits for it looks whether it is still the same file
+
+
+def owners(folder: Path) -> list[dict]:
+    """Who holds the locks of a folder now; locks that nobody holds are removed."""
+    held = []
+    for path in sorted(folder.glob("*.lock")):
+        with suppress(FileNotFoundError), open(path, "r+") as file:
+            if _locked(file):
+                path.unlink(missing_ok=True)
+            else:
+                held.append(_owner(file))
+    return held
+
+
+def hold(path: Path) -> IO[str]:
+    """Take the lock `path`, which is this process's own, for as long as the file that is returned stays open."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = path.open("a+")
+        if _locked(file) and _is(file, path):
+            _sign(file)
+            return file
+        file.close()  # somebody looked just now whether it was held
+
+
+def described(owner: dict) -> str:
+    """`process 4711 on node3 (SLURM job 12), for 0:12:30: python -m …`."""
+    job = f" (SLURM job {owner['slurm_job']})" if owner.get("slurm_job") else ""
+    age = timedelta(seconds=max(0, int(time.time() - owner.get("since", time.time()))))
+    return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}{job}, for {age}: {owner.get('command', '?')}"
+
+
+@contextmanager
+def _waited_for(path: Path, out: Path) -> Iterator[None]:
+    told = False
+    while True:
+        with open(path, "a+") as file:
+            if not _locked(file):
+                if not told:
+                    print(f"{out} is being written by {described(_owner(file))}; waiting", file=sys.stderr, flush=True)
+                told = True
+                time.sleep(POLL_SECONDS)
+            elif _is(file, path):
+                _sign(file)
+                yield
+                return
+
+
+def _locked(file: IO[str]) -> bool:
+    """Take the lock of an open file, if nobody has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        log.warning("%s: this file system has no locks; do not start anything twice", file.name)
+    return True
+
+
+def _is(file: IO[str], path: Path) -> bool:
+    """Whether an open file is still the one at `path`: its last holder may have removed it."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    return False
+
+
+def _sign(file: IO[str]) -> None:
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "slurm_job": os.environ.get("SLURM_JOB_ID")}
+    file.truncate(0)
+    json.dump({**owner, "since": time.time(), "command": shlex.join(sys.argv)}, file)
+    file.flush()
+
+
+def _owner(file: IO[str]) -> dict:
+    """What the holder wrote; empty for one that is about to write it."""
+    file.seek(0)
+    with suppress(ValueError):
+        return json.loads(file.read())
+    return {}
