@@ -11,7 +11,7 @@ export HF_HUB_OFFLINE ?= 1
 .PHONY: help env tiny all ganrm advgrpo directions report test test-large test-reference slurm lint docs reliability soak bench clean
 
 help: ## list the targets
-	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(READY): requirements.txt requirements-dev.txt constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
