@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,7 +174,8 @@ def hps(work: Workspace) -> None:
 def q16(work: Workspace) -> None:
     """Q16's two prompts of 768 numbers."""
     clip_of("clip_vit_l14_score", true.clip_l14)(work)
-    (work.source("q16") / "prompts.p").write_bytes(np.random.default_rng(0).normal(size=(2, 768)).astype("f2").dumps())
+    prompts = np.random.default_rng(0).normal(size=(2, 768)).astype(np.float16)
+    (work.source("q16") / "prompts.p").write_bytes(pickle.dumps(prompts, protocol=3))
 
 
 def image_reward(work: Workspace) -> None:
@@ -239,7 +241,7 @@ def viclip(work: Workspace) -> None:
     """ViCLIP: both towers in one file; of the text's one tensor is enough, as it is not read."""
     from safetensors.torch import save_file
 
-    torch.manual_seed(0)
+    write_json(work.source("viclip_b16_tokens") / "config.json", {"model_type": "clip"})
     vision = true.ViCLIPVision().state_dict()
     weights = {f"vision_encoder.{name}": value for name, value in vision.items()}
     weights |= {"vision_encoder.proj": torch.zeros(768, 512), "text_encoder.ln_final.weight": torch.ones(512)}

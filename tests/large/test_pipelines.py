@@ -1,6 +1,7 @@
 """Generators at their true size: images, latents and a step of training by the command lines."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ LEARNER = (
 )
 
 
-def sample(work: Workspace, name: str, out: str, images: int, *more: object, **changes: object) -> Part:
+def sample(work: Workspace, name: str, out: str, images: int, *more: object, **changes: object) -> Path:
     """Run sample_images with the registry's sampling but for `changes`; images of one prompt, all different."""
     prompts = work.folder / "prompts.parquet"
     pd.DataFrame({"prompt_id": [0], "prompt": ["a photo of a red cat"]}).to_parquet(prompts)
@@ -40,23 +41,22 @@ def sample(work: Workspace, name: str, out: str, images: int, *more: object, **c
     count = ["--num-prompts", 1, "--samples-per-prompt", images, "--stream", "large", "--batch-size", 1]
     path = work.folder / out / "part0.json"
     work.run("sample_images", "--model", name, "--prompts", prompts, *count, *words, *more, "--out", path)
-    part = Part(path)
-    arrays = [array for _, array in part.images()]
+    arrays = [array for _, array in Part(path).images()]
     assert len(arrays) == images and len({array.tobytes() for array in arrays}) == images
-    return part
+    return path
 
 
-def encode(work: Workspace, name: str, part: Part, shape: tuple[int, ...]) -> object:
+def encode(work: Workspace, name: str, part: Path, shape: tuple[int, ...]) -> Path:
     """Run encode_latents; the latents of the best image have `shape`."""
     out = work.folder / "examples.safetensors"
-    work.run("encode_latents", "--model", name, "--images", part.path, "--batch-size", 1, "--out", out)
+    work.run("encode_latents", "--model", name, "--images", part, "--batch-size", 1, "--out", out)
     tensors = load_file(out)
     assert tuple(tensors["best"].shape[1:]) == shape
     assert all(tensor.isfinite().all() for tensor in tensors.values())
     return out
 
 
-def train(work: Workspace, verb: str, name: str, examples: object, how: str, *more: object):
+def train(work: Workspace, verb: str, name: str, examples: Path, how: str, *more: object) -> Path:
     """Run a step of a training; its history is finite, and the policy file names the model."""
     out = work.folder / verb / "policy.json"
     work.run(verb, "--model", name, "--examples", examples, *how.split(), *more, "--out", out)
@@ -96,7 +96,7 @@ def test_sd35_medium(work):
     published.dinov2(work)
     part = sample(work, "sd3", "images", 1, **SMALLER)
     encode(work, "sd3", part, (16, 32, 32))
-    words = ["--prompts", work.folder / "prompts.parquet", "--references", part.path, "--height", 128, "--width", 128]
+    words = ["--prompts", work.folder / "prompts.parquet", "--references", part, "--height", 128, "--width", 128]
     out = work.folder / "train_grpo" / "policy.json"
     work.run("train_grpo", "--model", "sd3", *words, *ROLLOUTS.split(), *LEARNER.split(), "--out", out)
     history = pd.read_parquet(out.parent / "history.parquet")

@@ -63,10 +63,9 @@ class Workspace:
         with open(log, "w") as output:
             command = [sys.executable, "-m", f"workflow_scripts.{verb}", *map(str, words)]
             process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=output, stderr=output)
-            _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+            peak = largest_memory(process)
         assert process.returncode == 0, f"{verb} ended with {process.returncode}: {log.read_text()[-3000:]}"
-        self.runs.append(Run(verb, round(time.monotonic() - begun, 1), round(usage.ru_maxrss / 1e6, 2)))
+        self.runs.append(Run(verb, round(time.monotonic() - begun, 1), round(peak, 2)))
         return self.runs[-1]
 
     def record(self, title: str, ran: str, reduced: str = "nothing") -> None:
@@ -75,6 +74,17 @@ class Workspace:
         line = {"title": title, "ran": ran, "reduced": reduced, "runs": [asdict(run) for run in self.runs]}
         with open(RECORDS, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def largest_memory(process: subprocess.Popen) -> float:
+    """Wait for a process: GB of memory that it had resident at its most (wait4 would count what it was forked from)."""
+    peak = 0.0
+    while process.poll() is None:
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                peak = int(line.split()[1]) * 1024 / 1e9
+        time.sleep(0.1)
+    return peak
 
 
 def as_cached(entry: dict) -> dict:
