@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help env tiny all ganrm advgrpo directions report status efficiency test slurm lint docs costs reliability soak bench bench-gpu container clean
+.PHONY: help env tiny all ganrm advgrpo directions report status efficiency test test-large test-reference slurm lint docs costs reliability soak bench bench-gpu container clean
 
 help: ## list the targets
-	@grep -E '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(READY): requirements.txt requirements-dev.txt constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -45,6 +45,17 @@ efficiency: $(READY) ## what finished jobs used of what they asked for
 
 test: $(READY) ## the tests
 	python -m pytest -q tests
+
+test-large: $(READY) ## every model at its true size, with random weights (hours, 24 GB)
+	OMP_NUM_THREADS=$$(nproc) python -m pytest -q --large tests/large
+	python -m tests.large.table
+
+test-reference: $(READY) ## our scores against the published packages, in an environment of their own
+	test -x .venv-reference/bin/python || $(PYTHON) -m venv .venv-reference
+	.venv-reference/bin/pip install --quiet torch==2.13.0 torchvision==0.28.0
+	.venv-reference/bin/pip install --quiet -r tests/reference/requirements.txt
+	.venv-reference/bin/pip install --quiet --no-deps --no-build-isolation -r tests/reference/packages.txt
+	python -m pytest -q tests/reference
 
 slurm: ## SLURM from Debian's packages, for the tests that start a cluster; needs root
 	apt-get update -qq

@@ -9,22 +9,25 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["tests.unit.tiny_pipelines", "tests.workflow.fixtures"]
+UNASKED = {"long": "takes minutes", "large": "takes minutes and gigabytes"}
+"""Markers of tests that run with the option of that name only, and why."""
 
 
 def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true", help="also what takes minutes: tests marked `long`")
+    for name, why in UNASKED.items():
+        parser.addoption(f"--{name}", action="store_true", help=f"also what {why}: tests marked `{name}`")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "long: takes minutes; runs with --long")
+    for name, why in UNASKED.items():
+        config.addinivalue_line("markers", f"{name}: {why}; runs with --{name}")
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--long"):
-        return
-    for item in items:
-        if item.get_closest_marker("long"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes; runs with --long"))
+    for name, why in UNASKED.items():
+        for item in items if not config.getoption(f"--{name}") else ():
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=f"{why}; runs with --{name}"))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Encoders and scorers of clips: shapes, formulas, names of published weights; video files."""
 
 import io
+import json
 import tempfile
 
 import av
@@ -139,6 +140,27 @@ def test_a_still_clip_is_consistent(clips):
     scores = FrameConsistency(f"{ZOO}/clip").encode(still_clips(clips), CAPTIONS)
     assert scores["subject_consistency"].min() > 0.999
     assert (FrameConsistency(f"{ZOO}/clip").encode(clips)["subject_consistency"] < 0.999).all()
+
+
+def test_consistency_by_dino_is_of_whole_frames_and_needs_no_pooling_layer(tmp_path):
+    """DINO is published without one; VBench resizes the shorter edge and crops nothing."""
+    from transformers import ViTConfig, ViTModel
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    model = ViTModel(ViTConfig(**sizes, image_size=32, patch_size=8), add_pooling_layer=False).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(tmp_path)
+    half = [0.5] * 3
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": 32, "image_mean": half, "image_std": half}))
+    clips = np.random.default_rng(0).integers(0, 255, (2, 3, 32, 64, 3)).astype(np.uint8)
+    pixels = torch.from_numpy(clips.reshape(6, 32, 64, 3)).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        cls = model(pixels, interpolate_pos_encoding=True).last_hidden_state[:, 0]
+    found = FrameConsistency(tmp_path).encode(clips)["subject_consistency"]
+    torch.testing.assert_close(found, subject_consistency(cls.unflatten(0, (2, 3))), rtol=1e-4, atol=1e-5)
+    assert (found < 0.99).all()
 
 
 def part_of(folder, clips):

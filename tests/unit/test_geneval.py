@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 
 import numpy as np
 import pytest
@@ -113,6 +114,55 @@ def test_relations_equal_the_published_ones_on_random_boxes():
     results = [relations(*pair) for pair in boxes]
     assert results == [official_relations(*pair) for pair in boxes.tolist()]
     assert {len(one) for one in results} == {0, 1, 2}
+
+
+def holds_clause_by_clause(instances, metadata, colour_of) -> bool:
+    """The published rules written out once more, for a single threshold and plain lists."""
+    least = 0.9 if metadata["tag"] == "counting" else 0.3
+    sure = sorted((one for one in instances if one.score > least), key=lambda one: one.score, reverse=True)
+    of_class = {name: [one for one in sure if one.name == name][:16] for name in NAMES}
+    groups: list = []
+    for clause in metadata["include"]:
+        chosen = of_class[clause["class"]][: clause["count"]]
+        good = len(chosen) == clause["count"]
+        good = good and all(colour_of(one) == clause.get("color", colour_of(one)) for one in chosen)
+        if good and "position" in clause:
+            relation, group = clause["position"]
+            pairs = [(one.box, other.box) for one in chosen for other in groups[group] or ()]
+            good = bool(pairs) and all(relation in official_relations(*pair) for pair in pairs)
+        groups.append(chosen if good else None)
+    return None not in groups and all(len(of_class[c["class"]]) < c["count"] for c in metadata.get("exclude", ()))
+
+
+def random_case(draw: random.Random) -> tuple[list[Instance], dict]:
+    """Some objects of three classes, and one to three clauses."""
+    classes = ("cat", "dog", "bench")
+    instances = []
+    for _ in range(draw.randrange(9)):
+        x, y, width, height = (draw.uniform(2, 50) for _ in range(4))
+        box = (x, y, x + width, y + height)
+        instances.append(found(draw.choice(classes), draw.choice([draw.random(), draw.uniform(0.85, 1)]), box))
+    include = []
+    for i in range(draw.randrange(1, 4)):
+        include.append({"class": draw.choice(classes), "count": draw.randrange(1, 3)})
+        if draw.random() < 0.3:
+            include[i]["color"] = draw.choice(COLOURS[:2])
+        if i and draw.random() < 0.5:
+            include[i]["position"] = [draw.choice(["left of", "right of", "above", "below"]), draw.randrange(i)]
+    exclude = [{"class": draw.choice(classes), "count": draw.randrange(1, 4)}] if draw.random() < 0.4 else []
+    return instances, {"tag": draw.choice(["counting", "position"]), "include": include, "exclude": exclude}
+
+
+def test_verdicts_equal_the_rules_clause_by_clause_on_random_images():
+    draw = random.Random(0)
+    cases = [random_case(draw) for _ in range(4000)]
+
+    def colour(one):
+        return COLOURS[int(one.box[0]) % 2]
+
+    verdicts = [is_correct(*case, lambda objects: [colour(one) for one in objects]) for case in cases]
+    assert verdicts == [holds_clause_by_clause(*case, colour) for case in cases]
+    assert 200 < sum(verdicts) < 2000
 
 
 def test_at_most_sixteen_objects_of_a_class_the_surest_first():

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.large.architectures import SDXL_UNET
 from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample, sample_part
@@ -108,29 +109,11 @@ def test_images_are_not_marked(pipeline):
     assert pipeline.watermark is None
 
 
-TRUE_UNET = {  # unet/config.json of stabilityai/stable-diffusion-xl-base-1.0
-    "sample_size": 128,
-    "in_channels": 4,
-    "out_channels": 4,
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "layers_per_block": 2,
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-
-
 def test_the_true_unet_takes_what_training_gives_it():
     from diffusers import UNet2DConditionModel
 
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**TRUE_UNET)
+        unet = UNet2DConditionModel(**SDXL_UNET)
         text = {
             "prompt_embeds": torch.empty(2, 77, 768 + 1280),
             "pooled_prompt_embeds": torch.empty(2, 1280),
@@ -138,4 +121,3 @@ def test_the_true_unet_takes_what_training_gives_it():
         }
         prediction = predict(unet, torch.empty(2, 4, 128, 128), torch.empty(2, dtype=torch.long), **text)
     assert prediction.shape == (2, 4, 128, 128)
-    assert sum(p.numel() for p in unet.parameters()) == 2_567_463_684  # as published: 2.6 B

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 LARGEST_FILE = "100GB"  # one file for every network: SDXL's would be split at diffusers' 10 GB
-# What a class is loaded without: images are neither censored nor marked.
+# What a class is loaded without: images are neither censored nor marked. (The feature extractor is the checker's.)
 OPTIONS = {
-    "StableDiffusionPipeline": {"safety_checker": None, "requires_safety_checker": False},
+    "StableDiffusionPipeline": {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
     "StableDiffusionXLPipeline": {"add_watermarker": False},
 }
 

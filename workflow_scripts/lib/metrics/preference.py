@@ -2,8 +2,8 @@
 
 import math
 
-IMAGE_REWARD_MEAN = 0.1672
-IMAGE_REWARD_STD = 1.0333
+IMAGE_REWARD_MEAN = 0.16717362830052426
+IMAGE_REWARD_STD = 1.0333394966054072
 
 
 def pick_score(cosine, logit_scale: float):
@@ -20,5 +20,5 @@ def hps_score(cosine):
 
 
 def image_reward(raw):
-    """ImageReward of head outputs (N,): `(rewards - self.mean) / self.std`, 0.1672 and 1.0333 (image-reward 1.5)."""
+    """ImageReward of head outputs (N,): `(rewards - self.mean) / self.std`, with both numbers of image-reward 1.5."""
     return (raw - IMAGE_REWARD_MEAN) / IMAGE_REWARD_STD

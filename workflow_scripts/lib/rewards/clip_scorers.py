@@ -24,21 +24,25 @@ if TYPE_CHECKING:
 class FrameConsistency:
     """Two dimensions of VBench: subject_consistency by a vision transformer's CLS tokens, temporal_flickering.
 
-    VBench's own network is DINO ViT-B/16; the folder may also hold a CLIP, whose vision tower is then taken.
+    VBench's own network is DINO ViT-B/16, and it sees whole frames, whatever their proportions; the folder may also
+    hold a CLIP, whose vision tower is then taken.
     """
 
     def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         from transformers import AutoConfig, CLIPVisionModel, ViTModel
 
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        kind = CLIPVisionModel if config.model_type.startswith("clip") else ViTModel
-        self.model, self.preprocess = from_pretrained(kind, folder, device, dtype), Preprocessing.from_folder(folder)
+        is_clip = config.model_type.startswith("clip")
+        kind, more = (CLIPVisionModel, {}) if is_clip else (ViTModel, {"add_pooling_layer": False})  # DINO has none
+        self.model = from_pretrained(kind, folder, device, dtype, **more)
+        self.preprocess = Preprocessing.from_folder(folder)
 
     @torch.inference_mode()
     def encode(self, images: np.ndarray, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
         """{"subject_consistency": (B,), "temporal_flickering": (B,)} of clips (B, F, H, W, 3)."""
         pixels = self.preprocess(frames_of(images), self.model.device, self.model.dtype)
-        tokens = self.model(pixels).last_hidden_state[:, 0].float().cpu().unflatten(0, images.shape[:2])
+        tokens = self.model(pixels, interpolate_pos_encoding=True).last_hidden_state[:, 0].float().cpu()
+        tokens = tokens.unflatten(0, images.shape[:2])
         return {"subject_consistency": subject_consistency(tokens), "temporal_flickering": temporal_flickering(images)}
 
 

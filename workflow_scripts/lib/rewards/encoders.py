@@ -77,13 +77,19 @@ def build_encoder(classes: dict[str, type], entry: dict, device: str, dtype: str
     return classes[entry["class"]](resolve_weights(entry), device, DTYPES[dtype], **others)
 
 
-def from_pretrained(model_class: type, folder: Path, device: str, dtype: torch.dtype) -> torch.nn.Module:
-    """A transformers model from a local folder, frozen and in eval mode; UserError when the folder lacks weights."""
+def from_pretrained(
+    model_class: type, folder: Path, device: str, dtype: torch.dtype, **options: object
+) -> torch.nn.Module:
+    """A transformers model from a local folder, frozen and in eval mode; UserError when the folder lacks weights.
+
+    `options` are those of the class.
+    """
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    model, info = model_class.from_pretrained(folder, local_files_only=True, dtype=dtype, output_loading_info=True)
+    how = {"local_files_only": True, "dtype": dtype, "output_loading_info": True}
+    model, info = model_class.from_pretrained(folder, **how, **options)
     if info["missing_keys"]:
         raise UserError(
             f"{folder} holds no weights for {len(info['missing_keys'])} tensors of {model_class.__name__} "

@@ -1,0 +1,1 @@
+"""Our scores against those of the published packages, which want libraries of their own (`make test-reference`)."""
