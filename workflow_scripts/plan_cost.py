@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,9 @@ def planned_jobs(targets: Sequence[str], settings: dict[str, Any], *, from_nothi
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
     from workflow_scripts.lib.errors import UserError
+    from workflow_scripts.lib.jobs import ONLY_LOOKS
 
+    os.environ[ONLY_LOOKS] = "1"
     with _quiet(), SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         planning = api.workflow(
             resource_settings=ResourceSettings(cores=ALL_CORES),

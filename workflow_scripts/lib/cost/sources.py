@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..downloads import size_gb
+from ..downloads import size_gb, with_parts
 from ..spec import Config, parse_policy
 from .jobs import Job
 
@@ -55,7 +55,7 @@ def _entry(config: Config, kind: str, name: str) -> dict:
 
 def sources_of(job: Job, config: Config) -> set[Source]:
     """Registry entries that a job loads, with the pipelines that models are based on and their parts."""
-    models = {name for role in _roles(job, config) for name in _with_parts(config, role)}
+    models = {name for role in _roles(job, config) for name in with_parts(config, role)}
     return {("models", name) for name in models} | {("data", name) for name in _data(job, config)}
 
 
@@ -71,14 +71,6 @@ def _roles(job: Job, config: Config) -> Iterator[str]:
         learner = config.discriminator(run["discriminator"], wildcards["scale"]) if run["discriminator"] else {}
         roles = [*run["rewards"], *run["watch"], *([learner["model"]] if learner else [])]
         yield from (scale.models[role] for role in roles if role in scale.models)
-
-
-def _with_parts(config: Config, name: str) -> Iterator[str]:
-    yield name
-    entry = config.models.data[name]
-    for one in (entry.get("base"), *entry.get("parts", {}).values()):
-        if one:
-            yield from _with_parts(config, one)
 
 
 def _data(job: Job, config: Config) -> Iterator[str]:
