@@ -19,10 +19,10 @@ def take_site(study: Study) -> None:
     study.edit("profiles/slurm/partitions.yaml", lambda site: site.update(partitions=PARTITIONS))
 
 
-def submit(study: Study, target: str, *options: str) -> subprocess.Popen:
-    """Start a head; what it says goes to head.log in the study."""
+def submit(study: Study, *words: str) -> subprocess.Popen:
+    """Start a head with targets, then options; what it says goes to head.log in the study."""
     with open(study.root / "head.log", "a") as log:
-        return study.start(*SNAKEMAKE, target, *PROFILE, "--verbose", *options, *QUICK, log=log)
+        return study.start(*SNAKEMAKE, *words, *PROFILE, "--verbose", *QUICK, log=log)
 
 
 def queue(field: str) -> list[str]:

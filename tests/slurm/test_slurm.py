@@ -7,9 +7,10 @@ import re
 import pandas as pd
 import pytest
 
+from tests.reliability.record import record
 from tests.slurm.cluster import lacking
-from tests.slurm.submitting import PROFILE, QUICK, take_site
-from tests.workflow.study import Study, make_study
+from tests.slurm.submitting import PROFILE, QUICK, submit, take_site
+from tests.workflow.study import TARGETS, Study, make_study
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking() or "SLURM is here")
 TARGET = "results/tiny/scores/world/samples/sd15/eval/part0.parquet"
@@ -42,3 +43,15 @@ def test_results_are_those_of_the_local_machine(study, tmp_path):
     local.snakemake(TARGET)
     ours, theirs = (pd.read_parquet(one.root / TARGET) for one in (study, local))
     pd.testing.assert_frame_equal(ours, theirs)
+
+
+@pytest.mark.long
+def test_a_whole_study_is_that_of_the_local_machine(cluster, finished, tmp_path):
+    study = make_study(tmp_path / "study")
+    take_site(study)
+    head = submit(study, *TARGETS)
+    assert head.wait(timeout=3600) == 0, (study.root / "head.log").read_text()[-3000:]
+    for folder in ("samples", "policies", "tables"):
+        assert study.checksums(f"results/tiny/{folder}") == finished.checksums(f"results/tiny/{folder}")
+    jobs = (study.root / "head.log").read_text().count("sbatch call:")
+    record("nothing: a table and two figures through SLURM", jobs=jobs, result="equal")
