@@ -62,8 +62,7 @@ rule fetch_model:
     conda:
         "../envs/diffusion.yaml"
     params:
-        source=identity_of_model_entry,
-        code=code_of("fetch_model"),
+        source=identity_of_model_entry,  # and no code: what was fetched stays, and so does what was made with it
     shell:
         "python -m workflow_scripts.fetch_model --model {wildcards.entry:q} --out {output:q} > {log:q} 2>&1"
 
@@ -80,6 +79,5 @@ rule fetch_data:
         "../envs/diffusion.yaml"
     params:
         source=identity_of_data_entry,
-        code=code_of("fetch_data"),
     shell:
         "python -m workflow_scripts.fetch_data --dataset {wildcards.entry:q} --out {output:q} > {log:q} 2>&1"

@@ -32,12 +32,9 @@ def main() -> None:
 
 
 async def summary(dag: DAG, detailed: bool = False) -> AsyncIterator[str]:
-    """Print a line for each job, after those that it waits for; leaves snakemake nothing to print.
-
-    Targets are left out, as they make nothing themselves.
-    """
+    """Print a line for each job, after those that it waits for; leaves snakemake nothing to print."""
     for level in dag.toposorted():
-        for job in sorted((one for one in level if one.output), key=lambda one: (one.rule.name, str(one.output))):
+        for job in sorted(level, key=lambda one: (one.rule.name, str(one.output))):
             print(json.dumps(about(job, dag)), file=sys.__stdout__)
     for line in ():
         yield line
@@ -53,6 +50,7 @@ def about(job: Job, dag: DAG) -> dict[str, Any]:
         "output": list(map(str, job.output)),
         "log": list(map(str, job.log)),
         "benchmark": str(job.benchmark) if job.benchmark else None,
+        "images": dag.workflow.globals["images_of_rule"](job.rule.name, job.wildcards),
         "threads": job.threads,
         "resources": {name: value for name, value in resources.items() if isinstance(value, int | float | str)},
         "needed": dag.needrun(job),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 from workflow_scripts.lib.cli import parser, run
 
 if TYPE_CHECKING:
-    from workflow_scripts.lib.cost.jobs import Job
     from workflow_scripts.lib.cost.numbers import Numbers
     from workflow_scripts.lib.cost.plan import Row
 
-SNAKEFILE, SCALES = Path("Snakefile"), ("pilot", "paper")
-ALL_CORES = 1024  # threads are those that rules ask for, not those of the machine that plans
+SCALES = ("pilot", "paper")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -53,21 +50,23 @@ def _rows(
 ) -> tuple[list[Row], str]:
     """The rows of a plan and the scale that it is for."""
     from workflow_scripts.lib.cost.estimate import costs_of
+    from workflow_scripts.lib.cost.jobs import graph_of
     from workflow_scripts.lib.cost.plan import plan, targets_of
     from workflow_scripts.lib.errors import UserError
+    from workflow_scripts.lib.jobs import planned_jobs
     from workflow_scripts.lib.spec import load_config
     from workflow_scripts.lib.spec.loading import load_document
 
-    settings = load_document(Path("config/config.yaml")).data | settings
-    config = load_config(settings=settings)
-    scale = config.scale(settings["scale"])
+    config = load_config(settings=load_document(Path("config/config.yaml")).data | settings)
+    scale = config.scale(config.settings["scale"])
     if scale.device != "cuda":
         raise UserError(
             f"scale '{scale.name}' runs on a CPU, without downloads; the README has its minutes. "
             "Name the scale that you plan: --scale pilot or --scale paper"
         )
     targets = targets_of(names, config, scale.name)
-    jobs = planned_jobs(targets, settings, from_nothing=from_nothing)
+    words = [*targets, "--config", *(f"{key}={value}" for key, value in settings.items())]
+    jobs = graph_of(planned_jobs([*words, *(["--forceall"] if from_nothing else [])]))
     return plan(targets, jobs, costs_of(jobs.values(), config, numbers), config), scale.name
 
 
@@ -79,61 +78,6 @@ def _settings(profile: str | None, scale: str | None) -> dict[str, Any]:
     with _quiet():
         _, args = parse_args(["--workflow-profile", "none", *words])
     return parse_config(args.config or []) | ({"scale": scale} if scale else {})
-
-
-def planned_jobs(targets: Sequence[str], settings: dict[str, Any], *, from_nothing: bool = False) -> dict[int, Job]:
-    """Jobs of a dry run of targets, by number, with those that are done; UserError with what Snakemake refuses.
-
-    With `from_nothing` all are needed, whatever is done.
-    """
-    from snakemake.api import SnakemakeApi
-    from snakemake.exceptions import RuleException, WorkflowError
-    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
-
-    from workflow_scripts.lib.errors import UserError
-    from workflow_scripts.lib.jobs import ONLY_LOOKS
-
-    os.environ[ONLY_LOOKS] = "1"
-    with _quiet(), SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
-        planning = api.workflow(
-            resource_settings=ResourceSettings(cores=ALL_CORES),
-            config_settings=ConfigSettings(config=settings),
-            snakefile=SNAKEFILE,
-        )
-        planning.dag(dag_settings=DAGSettings(targets=set(targets), forceall=from_nothing))
-        workflow = planning._workflow  # the public calls print a graph of all jobs, not what each handles
-        try:
-            workflow._prepare_dag(forceall=from_nothing, ignore_incomplete=True, lock_warn_only=True, nolock=True)
-            workflow._build_dag()
-        except (WorkflowError, RuleException) as error:
-            said = str(error).partition("Wildcards:")[0]
-            raise UserError(f"snakemake cannot plan {', '.join(targets)}: {said}") from error
-        return _jobs(workflow)
-
-
-def _jobs(workflow: Any) -> dict[int, Job]:
-    """The jobs of a workflow's graph as this project's own."""
-    jobs = list(workflow.dag.jobs)
-    numbers = {job: number for number, job in enumerate(jobs)}
-    return {numbers[job]: _job(job, numbers, workflow) for job in jobs}
-
-
-def _job(job: Any, numbers: dict[Any, int], workflow: Any) -> Job:
-    from workflow_scripts.lib.cost.jobs import Job
-
-    return Job(
-        number=numbers[job],
-        rule=job.rule.name,
-        wildcards=dict(job.wildcards_dict),
-        images=workflow.globals["images_of_rule"](job.rule.name, job.wildcards),
-        threads=job.threads,
-        gpus=int(job.resources.get("gpu", 0)),
-        minutes=job.resources.get("runtime"),
-        outputs=tuple(map(str, job.output)),
-        benchmark=str(job.benchmark) if job.benchmark else None,
-        needed=workflow.dag.needrun(job),
-        reads=tuple(numbers[one] for one in workflow.dag.dependencies[job]),
-    )
 
 
 @contextlib.contextmanager

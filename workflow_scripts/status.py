@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.monitor.summary import coloured, exit_status, plain, report
 
     words = [*args.targets, *(["--profile", args.profile] if args.profile else [])]
-    jobs = planned_jobs([*words, *(["--config", f"scale={args.scale}"] if args.scale else [])])
+    planned = planned_jobs([*words, *(["--config", f"scale={args.scale}"] if args.scale else [])])
+    jobs = [job for job in planned if job.output]  # targets make nothing themselves
     seen = look(jobs, SNAKEMAKE)
     paint = coloured if sys.stdout.isatty() else plain
     print(report(seen, read_benchmarks(folders_of(jobs)), about_heads(SNAKEMAKE), paint))

@@ -51,7 +51,7 @@ HOLD += "file = hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(6
 
 def job(output: str = "results/a.json", rule: str = "import_images", needed: bool = True, **wildcards: str) -> Job:
     benchmark = f"results/benchmarks/{rule}/{Path(output).stem}.jsonl"
-    return Job(rule, wildcards, [], [output], [f"results/logs/{Path(output).stem}.log"], benchmark, 1, {}, needed)
+    return Job(rule, wildcards, [], [output], [f"results/logs/{Path(output).stem}.log"], benchmark, 0, 1, {}, needed)
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ IMAGES_DONE, SECONDS, IMAGES_NEEDED = 5000, 500, 500  # 500 prompts ten times; n
 
 def test_what_is_done_is_not_counted_and_what_it_took_is_the_measure(tmp_path):
     study = make_study(tmp_path / "study", resources=False, reduced=False)
-    results = study.root / "results/pilot"
-    done = ["prompts/eval.parquet", "samples/sd15/eval/part0.json", "benchmarks/sample_images/sd15.eval.part0.jsonl"]
-    for name in done:
+    results = study.root / "results"
+    made = ["prompts/eval.parquet", "samples/sd15/eval/part0.json", "benchmarks/sample_images/sd15.eval.part0.jsonl"]
+    fetched = ["models/sd15", "data/journeydb_prompts"]
+    for name in [*(f"pilot/{one}" for one in made), *(f"downloads/{one}.json" for one in fetched)]:
         (results / name).parent.mkdir(parents=True, exist_ok=True)
         (results / name).write_text(json.dumps({"s": SECONDS}))
     features, samples = "features/clip_tokens/samples/sd15/eval/part0.safetensors", "samples/sd15/negatives/part0.json"
@@ -25,5 +26,5 @@ def test_what_is_done_is_not_counted_and_what_it_took_is_the_measure(tmp_path):
     assert [row["gpu_jobs"] for row in (encoded, sampled, together)] == [1, 1, 2]
     assert sampled["gpu_hours"] == pytest.approx(SECONDS / IMAGES_DONE * IMAGES_NEEDED / 3600)
     assert sampled["gpu_hours_measured"] == sampled["gpu_hours"] and encoded["gpu_hours_measured"] == 0
-    assert sampled["download_gb"] == 4.3 and encoded["download_gb"] == 0.6
-    assert said.startswith("target ") and "JourneyDB" in said
+    assert sampled["download_gb"] == 0 and encoded["download_gb"] == 0.6
+    assert said.startswith("target ") and "CLIP ViT-B/32 tokens" in said and "JourneyDB" not in said

@@ -18,7 +18,11 @@ ONLY_LOOKS = "WORKFLOW_ONLY_LOOKS"
 
 @dataclass(frozen=True)
 class Job:
-    """A job of the graph. `resources` are those of its first attempt (mem_mb in MB, runtime in minutes)."""
+    """A job of the graph; one without output is a target.
+
+    `images` are those that it handles, frames for clips, 0 where its cost does not depend on them; `resources` those of
+    its first attempt (mem_mb in MB, runtime in minutes).
+    """
 
     rule: str
     wildcards: dict[str, str]
@@ -26,13 +30,14 @@ class Job:
     output: list[str]
     log: list[str]
     benchmark: str | None
+    images: float
     threads: int
     resources: dict[str, Any]
     needed: bool
 
 
 def planned_jobs(words: Sequence[str]) -> list[Job]:
-    """Jobs of one graph that snakemake builds under these words (targets, --profile, --config); targets are no jobs.
+    """Jobs of one graph that snakemake builds under these words (targets, --profile, --config).
 
     It takes no lock and writes nothing, so it may run beside a head. UserError with snakemake's words where it fails.
     """

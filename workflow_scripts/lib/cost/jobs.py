@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from .. import jobs as planned
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,28 @@ class Job:
     benchmark: str | None
     needed: bool
     reads: tuple[int, ...]
+
+
+def graph_of(jobs: Sequence[planned.Job]) -> dict[int, Job]:
+    """Jobs that Snakemake plans by number, and which of them each waits for: those that make what it reads."""
+    makers = {path: number for number, job in enumerate(jobs) for path in job.output}
+    return {number: _job(number, job, makers) for number, job in enumerate(jobs)}
+
+
+def _job(number: int, job: planned.Job, makers: Mapping[str, int]) -> Job:
+    return Job(
+        number,
+        job.rule,
+        job.wildcards,
+        job.images,
+        job.threads,
+        job.resources.get("gpu", 0),
+        job.resources.get("runtime"),
+        tuple(job.output),
+        job.benchmark,
+        job.needed,
+        tuple(dict.fromkeys(makers[path] for path in job.input if path in makers)),
+    )
 
 
 def jobs_of_target(target: str, jobs: Mapping[int, Job]) -> set[int]:
