@@ -7,7 +7,7 @@ import pytest
 from tests.slurm.cluster import Cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory):
     cluster = Cluster(tmp_path_factory.mktemp("slurm") / "cluster")
     cluster.start()

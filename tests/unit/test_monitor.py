@@ -16,7 +16,7 @@ import pytest
 
 from workflow_scripts.lib import locks
 from workflow_scripts.lib.jobs import Job
-from workflow_scripts.lib.monitor import efficiency_report, states, summary
+from workflow_scripts.lib.monitor import efficiency_report, summary
 from workflow_scripts.lib.monitor.benchmarks import Measured, expected_seconds, read_benchmarks
 from workflow_scripts.lib.monitor.efficiency import Use, advice, efficiency_of
 from workflow_scripts.lib.monitor.logs import last_lines, last_progress, seconds_left
@@ -167,16 +167,29 @@ def test_looking_leaves_locks_as_they_are(folder, holder):
     )
 
 
+COMMENT = "rule_import_images"
+
+
 @pytest.mark.parametrize(
-    "answer, state", [("7|RUNNING", RUNNING), ("7|PENDING", QUEUED), ("8|RUNNING", WAITING), ("", WAITING)]
+    "number, answer, state",
+    [
+        ("7", f"7|RUNNING|HERE|{COMMENT}", RUNNING),
+        ("7", f"7|PENDING|HERE|{COMMENT}", QUEUED),
+        ("7", f"8|RUNNING|HERE|{COMMENT}", WAITING),
+        (None, f"8|RUNNING|HERE|{COMMENT}", RUNNING),
+        (None, f"8|RUNNING|/elsewhere|{COMMENT}", WAITING),
+        (None, "8|RUNNING|HERE|rule_another", WAITING),
+        ("7", "", WAITING),
+    ],
 )
-def test_slurm_says_what_its_jobs_do_when_no_head_lives(folder, monkeypatch, tmp_path, answer, state):
+def test_slurm_says_what_its_jobs_do_when_no_head_lives(folder, monkeypatch, tmp_path, number, answer, state):
+    answer = answer.replace("HERE", str(Path.cwd()))
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "squeue").write_text(f"#!/bin/sh\necho '{answer}'\n")
     (tools / "squeue").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
-    mark(folder, "results/a.json", "7")
+    mark(folder, "results/a.json", number)
     assert state_of(folder) == state
 
 
@@ -329,4 +342,3 @@ def test_the_report_of_a_warm_scale_leaves_out_what_was_not_seen():
     assert "20 of 1,500" in cold and "2%" in cold and "1.0 of 15" in cold
     assert "20 of 1,500" not in warm and "1.0 of 15" in warm and "warm process" in warm
     assert efficiency_report.report([], warm=False) == efficiency_report.NOTHING
-    assert states.slurm_states([]) is None

@@ -41,8 +41,10 @@ def sole_writer(out: Path) -> Iterator[None]:
     path = lock_of(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _waited_for(path, out):
-        yield
-        path.unlink(missing_ok=True)  # while it is held: who waits for it looks whether it is still the same file
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # while it is held: who waits for it looks whether it is still the same file
 
 
 def lock_of(out: Path) -> Path:

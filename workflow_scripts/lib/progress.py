@@ -76,13 +76,3 @@ class Progress:
             return f"{self.desc}: {self.done}, {speed}"
         left = timedelta(seconds=int(max(self.total - self.done, 0) / rate))
         return f"{self.desc}: {self.done}/{self.total} ({self.done / self.total:.0%}), {speed}, {left} left"
-
-
-def no_loading_bars() -> None:
-    """Switch off the bars that diffusers and transformers draw while they load weights, which fill logs."""
-    from diffusers.utils import logging as diffusers
-    from transformers.utils import logging as transformers
-
-    if not sys.stderr.isatty():
-        diffusers.disable_progress_bar()
-        transformers.disable_progress_bar()

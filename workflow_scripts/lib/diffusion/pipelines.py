@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..files import read_json, sha256, write_json
 from ..models import part_of, resolve_folder
-from ..progress import no_loading_bars
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ def load_pipeline(
     """
     import diffusers
 
-    no_loading_bars()
+    _switch_loading_bars_off()
     base = entries[entry["base"]] if entry.get("base") else entry
     folder = resolve_folder(base)
     parts = absent_parts(folder) | OPTIONS.get(entry["class"], {})
@@ -82,6 +82,16 @@ def denoiser_name(kind: type) -> str:
 def denoiser_of(pipeline: DiffusionPipeline):
     """The network of a pipeline that is trained."""
     return getattr(pipeline, denoiser_name(type(pipeline)))
+
+
+def _switch_loading_bars_off() -> None:
+    """Those that diffusers and transformers draw while they load weights: they fill logs."""
+    from diffusers.utils import logging as diffusers
+    from transformers.utils import logging as transformers
+
+    if not sys.stderr.isatty():
+        diffusers.disable_progress_bar()
+        transformers.disable_progress_bar()
 
 
 def save_policy(path: Path, part: str, network, **about) -> None:

@@ -34,7 +34,7 @@ def look(jobs: Sequence[Job], folder: Path) -> list[Seen]:
     """The state of every job; `folder` is Snakemake's own (.snakemake). Nothing is written or locked."""
     failed, heads = failures(folder), bool(living_heads(folder))
     markers = [marker_of(job.output, folder) if job.needed else None for job in jobs]
-    queue = slurm_states([marker.external_id for marker in markers if marker and marker.external_id])
+    queue = slurm_states() if any(markers) else None
     return [_seen(job, marker, failed, heads, queue) for job, marker in zip(jobs, markers, strict=True)]
 
 
@@ -46,21 +46,28 @@ def _seen(
     if (writer := writer_of(job)) is not None:
         return Seen(job, RUNNING, _age(writer.get("since", time.time())), job.log)
     if marker:
-        state = _state_of_begun(marker, heads, queue)
+        state = _state_of_begun(job, marker, heads, queue)
         return Seen(job, state, _age(marker.since), job.log, begun=state == WAITING)
     if job.output[0] in failed:
         return Seen(job, FAILED, logs=failed[job.output[0]] or job.log)
     return Seen(job, WAITING)
 
 
-def _state_of_begun(marker: Marker, heads: bool, queue: dict[str, str] | None) -> str:
-    """A marker outlives a killed head: then SLURM knows whether the job lives; a local one without a head does not."""
-    if marker.external_id and queue is not None:
-        at_slurm = queue.get(marker.external_id)
-        if at_slurm is None:  # it has ended; a head that lives will notice
-            return RUNNING if heads else WAITING
-        return QUEUED if at_slurm in PENDING else RUNNING
-    return RUNNING if heads else WAITING
+def _state_of_begun(job: Job, marker: Marker, heads: bool, queue: dict[str, str] | None) -> str:
+    """A marker outlives a killed head: then SLURM knows whether the job lives; a local one without a head does not.
+
+    The marker has the job's number at SLURM until the job itself begins; from then on its comment tells it.
+    """
+    at_slurm = (queue or {}).get(marker.external_id or comment_of(job))
+    if at_slurm is None:  # a local job, or one that has ended, which a head that lives will notice
+        return RUNNING if heads else WAITING
+    return QUEUED if at_slurm in PENDING else RUNNING
+
+
+def comment_of(job: Job) -> str:
+    """The comment that Snakemake's SLURM executor gives a job."""
+    wildcards = "_".join(job.wildcards.values()).replace("/", "_")
+    return f"rule_{job.rule}_wildcards_{wildcards}" if wildcards else f"rule_{job.rule}"
 
 
 def writer_of(job: Job) -> dict | None:
@@ -68,18 +75,23 @@ def writer_of(job: Job) -> dict | None:
     return holder(lock_of(Path(job.output[0])))
 
 
-def slurm_states(ids: Sequence[str]) -> dict[str, str] | None:
-    """State of each of these SLURM jobs that is not over; None where there is no squeue, or it does not answer."""
-    if not ids or shutil.which("squeue") is None:
+def slurm_states() -> dict[str, str] | None:
+    """State of this user's SLURM jobs that were submitted in this folder and are not over, by number and by comment.
+
+    None where there is no squeue, or it does not answer.
+    """
+    if shutil.which("squeue") is None:
         return None
-    command = ["squeue", "--noheader", "--format=%i|%T", f"--jobs={','.join(ids)}"]
+    command = ["squeue", "--me", "--noheader", "--format=%i|%T|%Z|%k"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SQUEUE_SECONDS)
     except subprocess.TimeoutExpired:
         return None
     if done.returncode != 0:
-        return {} if "Invalid job id" in done.stderr else None
-    return dict(line.split("|", 1) for line in done.stdout.split())
+        return None
+    jobs = [line.split("|", 3) for line in done.stdout.splitlines() if line]
+    here = [(number, comment, state) for number, state, folder, comment in jobs if Path(folder) == Path.cwd()]
+    return {name: state for number, comment, state in here for name in (number, comment)}
 
 
 def _age(since: float) -> float:
