@@ -1,5 +1,7 @@
 """The tiny world: what is drawn can be read back, and no caption is in two splits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,8 @@ from workflow_scripts.lib.world.prompts import SPLITS, draw_scenes, scenes_of, s
 from workflow_scripts.lib.world.quality import CRISP, Quality, degrade, draw_quality
 from workflow_scripts.lib.world.render import render, to_uint8
 from workflow_scripts.lib.world.scenes import Scene, all_scenes, drawable_scenes, scene_of
-from workflow_scripts.lib.world.scorer import World
+from workflow_scripts.lib.world.scorer import World, WorldStyle
+from workflow_scripts.lib.world.style import line_art_margin
 from workflow_scripts.lib.world.vocabulary import BACKGROUNDS, SPRITES, STYLES, WORDS
 
 
@@ -96,6 +99,27 @@ def test_crispness_of_a_washed_image_is_what_is_left_of_its_contrast():
     clean = render(Scene("blue", ("frog",), "top left"))[None]
     washed = 0.5 + (clean - 0.5) * 0.4
     assert crispness(washed, clean)[0] == pytest.approx(0.4, abs=1e-5)
+
+
+@pytest.mark.parametrize("quality", [CRISP, Quality(blur=1.5), Quality(blur=0.9, wash=0.6), Quality(1.5, 0.6, 0.03)])
+def test_style_is_read_through_blur_and_wash_whatever_is_asked(quality):
+    rng, asked = np.random.default_rng(0), [s for s in draw_scenes("eval", 60, 0) if not s.word]
+    read = {}
+    for style in STYLES:
+        drawn = [degrade(render(replace(scene, style=style), rng), quality, rng) for scene in asked]
+        read[style] = line_art_margin(np.stack([to_uint8(image) for image in drawn]), asked)
+    assert (read["line art"] > 0).mean() > 0.95
+    assert (read["colour"] < 0).mean() > 0.95
+
+
+def test_the_style_of_an_open_place_is_read_wherever_the_sprite_stands_and_words_have_none():
+    frog, word = Scene("blue", ("frog",), "top left", style="line art"), Scene("blue", word="SUN")
+    images = np.stack([to_uint8(render(scene)) for scene in (frog, word)])
+    scores = WorldStyle().encode(images, ["a frog on blue", word.caption()])
+    assert scores["line_art"].tolist() == [1, 0]
+    assert scores["line_art_margin"][0] > 0.2 and scores["line_art_margin"][1] == 0
+    with pytest.raises(UserError, match="'a cat bomb on blue' cannot be drawn"):
+        WorldStyle().encode(images[:1], ["a cat bomb on blue"])
 
 
 def test_noise_changes_crispness_little():

@@ -20,7 +20,7 @@ from .pixels import Images, Preprocessing
 def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
     """The scorer of a registry entry, made with its parts: one (B,) tensor per metric. UserErrors: `build_encoder`."""
     from ..world.clip_scorer import WorldClips
-    from ..world.scorer import World, WorldGenEval
+    from ..world.scorer import World, WorldGenEval, WorldStyle
     from .clip_scorers import LPIPS, FeatureDistance, FrameConsistency
     from .geneval_scorer import GenEval
     from .image_statistics import ImageStatistics
@@ -31,7 +31,7 @@ def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Enc
     known = (
         *(CLIPScore, PickScore, HPSv2, ImageReward, Q16, NudeNet, Inappropriate),
         *(OCR, RapidOCRReader, PaddleOCRReader, GenEval, DINOSimilarity, SigLIPSimilarity, ImageSimilarity),
-        *(ImageStatistics, FrameConsistency, LPIPS, FeatureDistance, World, WorldGenEval, WorldClips),
+        *(ImageStatistics, FrameConsistency, LPIPS, FeatureDistance, World, WorldGenEval, WorldStyle, WorldClips),
     )
     parts = {name: _load_part(part, device, dtype) for name, part in entry.get("parts", {}).items()}
     return build_encoder({found.__name__: found for found in known}, entry, device, dtype, **parts)

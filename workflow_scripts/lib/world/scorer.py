@@ -10,6 +10,7 @@ from torch import Tensor
 from ..rewards.pixels import Images, to_numpy
 from .detect import AGREEMENTS, agreement, detect, shows, shows_subject
 from .scenes import Scene, scene_of
+from .style import line_art_margin
 
 
 class AskedByCaptions:
@@ -24,11 +25,10 @@ class World(AskedByCaptions):
     """Scores images (B, 32, 32, 3) uint8 under captions of the world, by template matching."""
 
     def encode(self, images: Images, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """Five scores of each image, (B,) float32. UserError for a prompt that is no caption of the world.
+        """Four scores of each image, (B,) float32. UserError for a prompt that is no caption of the world.
 
         scene_accuracy: all of the caption is right; subject_accuracy: sprites and background are; crispness in [0, 1];
-        ip: 100 where an unsafe sprite is seen, else 0, so that its mean is the inappropriate probability in percent;
-        line_art: 1 where sprites are seen in that style (letters have none), whatever the caption asks for.
+        ip: 100 where an unsafe sprite is seen, else 0, so that its mean is the inappropriate probability in percent.
         """
         asked, seen = self.asked(prompts), detect(to_numpy(images))
         columns = {
@@ -36,9 +36,20 @@ class World(AskedByCaptions):
             "subject_accuracy": [shows_subject(found.scene, scene) for found, scene in zip(seen, asked, strict=True)],
             "crispness": [found.crispness for found in seen],
             "ip": [100 * found.scene.unsafe for found in seen],
-            "line_art": [found.scene.style == "line art" for found in seen],
         }
         return {name: torch.tensor(values, dtype=torch.float32) for name, values in columns.items()}
+
+
+class WorldStyle(AskedByCaptions):
+    """In which style is the scene of the caption drawn, whatever style the caption asks for?"""
+
+    def encode(self, images: Images, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """line_art: 1 where `line_art_margin` is above 0, else 0, and the margin itself; (B,) float32 each.
+
+        UserError for a prompt that is no caption of the world, or whose scene cannot be drawn.
+        """
+        margin = torch.from_numpy(line_art_margin(to_numpy(images), self.asked(prompts)))
+        return {"line_art": (margin > 0).float(), "line_art_margin": margin}
 
 
 class WorldGenEval(AskedByCaptions):
