@@ -25,6 +25,7 @@ TRAININGS = ("train_sft", "train_dpo", "train_grpo")
 # verb -> threads of a GPU job, where more than one: pictures are decoded and encoded on the CPU (10 to 100 ms each) while
 # the GPU works; OCR reads on the CPU, 1/3 s an image, while the GPU waits
 THREADS = {"sample_images": 4, "encode_images": 8, "score_images": 8, "encode_latents": 4, "train_grpo": 8}
+THREADS |= {"train_sft": 2, "train_dpo": 2}  # for the process and for what moves gradients between GPUs
 TINY = (1_500, 15)
 # MB for 1,000 examples of SD3: 205 x 4,096 numbers of 16 bits and the latents, twice while they are written
 MEMORY_OF_LONG_PROMPTS = 4_000
@@ -35,6 +36,10 @@ SRUN = "srun --kill-on-bad-exit=1 --nodes={nodes} --ntasks={nodes} --ntasks-per-
 MEETING_POINT = (
     "--rdzv-backend c10d --rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):$((20000 + SLURM_JOB_ID % 20000))"
 )
+
+if workflow.is_main_process and workflow.resource_settings.nodes is not None:
+    # jobs run elsewhere: `cores` of profiles/default, those of this machine, would cut their threads
+    workflow.global_resources["_cores"] = None
 
 
 def images_of_part(wildcards):
@@ -186,7 +191,8 @@ def threads_of(verb):
 def resources_of(verb):
     """Memory (of a node) and time of a job of this verb, growing with each attempt; GPUs where the scale has them.
 
-    A training on several nodes starts its own tasks by srun, one on each node.
+    A training on several nodes starts its own tasks by srun, one on each node. `tasks_per_gpu` 0 is left out of the
+    call of sbatch; unset it would be `tasks`, a multiple of the tasks that are wanted.
     """
 
     def mem_mb(wildcards, attempt):
@@ -200,5 +206,5 @@ def resources_of(verb):
         return processes_of(verb, wildcards) * nodes_of(verb, wildcards.scale) * on_gpu
 
     nodes = nodes_of(verb, SCALE)
-    several = {"mpi": "srun", "nodes": nodes, "tasks": nodes} if nodes > 1 else {}
+    several = {"mpi": "srun", "nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0} if nodes > 1 else {}
     return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu, **several}
