@@ -301,5 +301,11 @@ def test_processes_that_have_too_little_memory_are_told_the_batch_size_to_set(pi
         training._step(0, updates)
 
 
+def test_processes_that_cannot_share_a_step_equally_are_refused_before_they_wait_for_each_other():
+    accelerator = SimpleNamespace(num_processes=3)
+    with pytest.raises(UserError, match="the 16 examples of a step cannot be shared out among 3 processes"):
+        loop.Training(None, replace(SETTINGS, batch_size=8), 1, None, None, accelerator, None, "f")
+
+
 def nothing(*args):
     return contextlib.nullcontext()
