@@ -191,8 +191,7 @@ def threads_of(verb):
 def resources_of(verb):
     """Memory (of a node) and time of a job of this verb, growing with each attempt; GPUs where the scale has them.
 
-    A training on several nodes starts its own tasks by srun, one on each node. `tasks_per_gpu` 0 is left out of the
-    call of sbatch; unset it would be `tasks`, a multiple of the tasks that are wanted.
+    A training on several nodes starts its own tasks by srun, one on each node.
     """
 
     def mem_mb(wildcards, attempt):
@@ -205,6 +204,27 @@ def resources_of(verb):
         on_gpu = verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda"
         return processes_of(verb, wildcards) * nodes_of(verb, wildcards.scale) * on_gpu
 
+    nodes = nodes_asked_for(verb) if nodes_of(verb, SCALE) > 1 else {"nodes": 1}  # unsaid, GPUs of two may be given
+    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu, **nodes}
+
+
+def nodes_asked_for(verb):
+    """What a training on several nodes asks SLURM for: a task on each, and GPUs in equal numbers.
+
+    `gpu` alone may be given as three GPUs here and one there. SLURM wants both numbers with a model or both without
+    one. `tasks_per_gpu` 0 is left out of the call; unset it would be `tasks`, far too many.
+    """
+
+    def slurm_extra(wildcards):
+        on_gpu = CONFIG.scale(wildcards.scale).device == "cuda"
+        return f"--gpus-per-node={processes_of(verb, wildcards)}" if on_gpu else ""
+
     nodes = nodes_of(verb, SCALE)
-    several = {"mpi": "srun", "nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0} if nodes > 1 else {}
-    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu, **several}
+    return {
+        "mpi": "srun",
+        "nodes": nodes,
+        "tasks": nodes,
+        "tasks_per_gpu": 0,
+        "gpu_model": "",
+        "slurm_extra": slurm_extra,
+    }

@@ -250,6 +250,7 @@ def test_a_training_on_several_nodes_asks_for_tasks_threads_and_gpus_of_all(plan
     (block,) = (one for one in said.split("\n\n") if f"output: results/policies/{policy}/policy.json" in one)
     asked = dict(one.split("=", 1) for one in re.search(r"resources: (.+)", block)[1].split(", "))
     assert (asked["nodes"], asked["tasks"], asked["gpu"], asked["tasks_per_gpu"]) == ("2", "2", "8", "0")
+    assert asked["slurm_extra"] == "--gpus-per-node=4"
     assert int(re.search(r"threads: (\d+)", block)[1]) >= 4 * 2
 
 
@@ -259,3 +260,4 @@ def test_several_processes_train_one_policy(tmp_path):
     plan = study.snakemake("-n", "-p", "results/tiny/policies/flow_grpo_pickscore.r1/policy.json").stdout
     assert "python -m torch.distributed.run --standalone --nproc-per-node 2 -m workflow_scripts.train_grpo" in plan
     assert "mem_mb=3000" in plan
+    assert "nodes=1" in plan, "else SLURM may give GPUs of two nodes to processes that start on one"
