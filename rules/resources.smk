@@ -25,6 +25,7 @@ TRAININGS = ("train_sft", "train_dpo", "train_grpo")
 # verb -> threads of a GPU job, where more than one: pictures are decoded and encoded on the CPU (10 to 100 ms each) while
 # the GPU works; OCR reads on the CPU, 1/3 s an image, while the GPU waits
 THREADS = {"sample_images": 4, "encode_images": 8, "score_images": 8, "encode_latents": 4, "train_grpo": 8}
+THREADS |= {"train_sft": 2, "train_dpo": 2}  # for the process and for what moves gradients between GPUs
 TINY = (1_500, 15)
 # MB for 1,000 examples of SD3: 205 x 4,096 numbers of 16 bits and the latents, twice while they are written
 MEMORY_OF_LONG_PROMPTS = 4_000
@@ -35,6 +36,10 @@ SRUN = "srun --kill-on-bad-exit=1 --nodes={nodes} --ntasks={nodes} --ntasks-per-
 MEETING_POINT = (
     "--rdzv-backend c10d --rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):$((20000 + SLURM_JOB_ID % 20000))"
 )
+
+if workflow.is_main_process and workflow.resource_settings.nodes is not None:
+    # jobs run elsewhere: `cores` of profiles/default, those of this machine, would cut their threads
+    workflow.global_resources["_cores"] = None
 
 
 def images_of_part(wildcards):
@@ -199,6 +204,27 @@ def resources_of(verb):
         on_gpu = verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda"
         return processes_of(verb, wildcards) * nodes_of(verb, wildcards.scale) * on_gpu
 
+    nodes = nodes_asked_for(verb) if nodes_of(verb, SCALE) > 1 else {"nodes": 1}  # unsaid, GPUs of two may be given
+    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu, **nodes}
+
+
+def nodes_asked_for(verb):
+    """What a training on several nodes asks SLURM for: a task on each, and GPUs in equal numbers.
+
+    `gpu` alone may be given as three GPUs here and one there. SLURM wants both numbers with a model or both without
+    one. `tasks_per_gpu` 0 is left out of the call; unset it would be `tasks`, far too many.
+    """
+
+    def slurm_extra(wildcards):
+        on_gpu = CONFIG.scale(wildcards.scale).device == "cuda"
+        return f"--gpus-per-node={processes_of(verb, wildcards)}" if on_gpu else ""
+
     nodes = nodes_of(verb, SCALE)
-    several = {"mpi": "srun", "nodes": nodes, "tasks": nodes} if nodes > 1 else {}
-    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu, **several}
+    return {
+        "mpi": "srun",
+        "nodes": nodes,
+        "tasks": nodes,
+        "tasks_per_gpu": 0,
+        "gpu_model": "",
+        "slurm_extra": slurm_extra,
+    }

@@ -177,6 +177,7 @@ rule train_sft:
         policy=runs_with("sft"),
     conda:
         "../envs/diffusion.yaml"
+    threads: threads_of("train_sft")
     resources:
         **resources_of("train_sft"),
         launch=launcher,
@@ -206,6 +207,7 @@ rule train_dpo:
         policy=runs_with("dpo"),
     conda:
         "../envs/diffusion.yaml"
+    threads: threads_of("train_dpo")
     resources:
         **resources_of("train_dpo"),
         launch=launcher,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.locks import sole_writer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,9 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         code=code_of("evaluate_vbench"),
     )
     collections = Collection(args.clips), Collection(args.flickering)
-    results = evaluate(
-        *collections, suite, args.out.with_suffix(""), fps=args.fps, device=args.device, fingerprint=made_of
-    )
+    with sole_writer(args.out):
+        results = evaluate(
+            *collections, suite, args.out.with_suffix(""), fps=args.fps, device=args.device, fingerprint=made_of
+        )
     scores = {name: result["score"] for name, result in results.items()}
     with atomic_write(args.clip_scores) as temporary:
         clip_table(results, suite).to_parquet(temporary, index=False)

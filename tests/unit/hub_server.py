@@ -30,12 +30,14 @@ class Hub:
     """Repositories by (kind, name) and plain files by path; `asked` has every request as (verb, path, range).
 
     `breaks`: after so many bytes the connection of a path is cut, once; `stalls`: no more comes, once.
+    The length of those in `unsized` is not said.
     """
 
     repositories: dict[tuple[str, str], Repository] = field(default_factory=dict)
     plain: dict[str, bytes] = field(default_factory=dict)
     breaks: dict[str, int] = field(default_factory=dict)
     stalls: dict[str, int] = field(default_factory=dict)
+    unsized: set[str] = field(default_factory=set)
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     token: str = "hf_accepted"
     url: str = ""
@@ -125,14 +127,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(206 if "Range" in self.headers else 200)
-        for name, value in {**headers, "Content-Length": str(len(content) - start), "Accept-Ranges": "bytes"}.items():
+        length = {} if path in self.hub.unsized else {"Content-Length": str(len(content) - start)}
+        for name, value in {**headers, **length, "Accept-Ranges": "bytes"}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
             return
         stall, cut = self.hub.stalls.pop(path, None), self.hub.breaks.pop(path, None)
         self.wfile.write(content[start : stall or cut])
-        self.close_connection = bool(stall or cut)
+        self.close_connection = bool(stall or cut or not length)
         if stall:
             self.wfile.flush()
             self.hub.over.wait()

@@ -314,6 +314,15 @@ def test_an_interrupted_file_goes_on_where_it_stopped(hub, place):
     assert not list(place.glob(".*.part"))
 
 
+def test_a_server_need_not_say_how_long_a_file_is(hub, place):
+    hub.plain["/net.pt"] = WEIGHTS
+    hub.unsized.add("/net.pt")
+    file = UrlFile(f"{hub.url}/net.pt", place / "net.pt", sha256(WEIGHTS))
+    assert file.missing_bytes() == 0
+    file.fetch()
+    assert file.path.read_bytes() == WEIGHTS
+
+
 def test_a_part_that_is_whole_is_taken_and_one_that_is_too_long_is_not(hub, place):
     hub.plain["/net.pt"] = WEIGHTS
     file, part = UrlFile(f"{hub.url}/net.pt", place / "net.pt"), place / ".net.pt.part"

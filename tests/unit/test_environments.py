@@ -22,6 +22,7 @@ NOT_REACHED = {
     "lib.rewards.ocr": {"paddleocr"},  # the entry `ocr_paddle`, whose error says what to install
 }
 WITHOUT_TORCH = {  # where steps without torch do not come by
+    "lib.progress": {"diffusers", "transformers"},  # bars of models that are loaded
     "lib.torchvision_compat": {"torch"},  # at an import of torchvision
     "lib.shards.layout": {"torch"},  # latents
     "lib.shards.reading": {"torch"},

@@ -82,6 +82,22 @@ def test_other_results_and_other_ranks_do_not_wait(tmp_path, monkeypatch):
     first.wait()
 
 
+def test_other_processes_of_a_training_wait_until_its_first_has_the_lock(tmp_path, monkeypatch):
+    out, ready = tmp_path / "policy.json", tmp_path / "second"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "killed head's")
+    before = start(WRITER, out, 60, tmp_path / "ready")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "next head's")
+    second = subprocess.Popen([sys.executable, "-c", WRITER, out, "0", ready], env={**os.environ, "RANK": "1"})
+    time.sleep(1)
+    assert not ready.exists() and second.poll() is None
+    before.kill()
+    before.wait()
+    first = start(WRITER, out, 5, tmp_path / "first")
+    assert second.wait(timeout=30) == 0 and first.poll() is None
+    first.kill()
+    first.wait()
+
+
 def test_three_writers_never_overlap(tmp_path):
     out = tmp_path / "part0.json"
     first = start(WRITER, out, 0.3, tmp_path / "ready")
@@ -145,6 +161,17 @@ def test_those_of_a_living_head_stay_and_it_is_named(folder, capfd):
     head.kill()
     head.wait()
     own.close()
+
+
+def test_where_no_locks_say_who_lives_those_of_snakemake_stay(folder, monkeypatch):
+    def refuse(*_):
+        raise OSError(locks.errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    (folder / "heads").mkdir()
+    (folder / "heads/login1-4711.lock").write_text("{}")
+    assert enter(folder) is None
+    assert (folder / "locks/0.output.lock").exists() and (folder / "heads/login1-4711.lock").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_left_alone(tmp_path):

@@ -19,7 +19,7 @@ from workflow_scripts.lib.training.examples import Examples
 from workflow_scripts.lib.training.noise import draw_step
 from workflow_scripts.lib.training.post_training import DenoisingErrors, post_train
 from workflow_scripts.lib.training.settings import TrainingSettings
-from workflow_scripts.lib.training.updates import Updates
+from workflow_scripts.lib.training.updates import Updates, accelerator_of
 
 SETTINGS = TrainingSettings(learning_rate=1e-3, batch_size=2, max_steps=6, lr_warmup_steps=3, checkpoint_seconds=0.0)
 
@@ -299,6 +299,21 @@ def test_processes_that_have_too_little_memory_are_told_the_batch_size_to_set(pi
     updates = SimpleNamespace(optimizer=torch.optim.SGD([torch.zeros(1)]))
     with pytest.raises(UserError, match="too small for batch_size 4 .*set batch_size to 2, or give the training fewer"):
         training._step(0, updates)
+
+
+def test_processes_that_cannot_share_a_step_equally_are_refused_before_they_wait_for_each_other():
+    accelerator = SimpleNamespace(num_processes=3)
+    with pytest.raises(UserError, match="the 16 examples of a step cannot be shared out among 3 processes"):
+        loop.Training(None, replace(SETTINGS, batch_size=8), 1, None, None, accelerator, None, "f")
+
+
+def test_processes_of_a_machine_share_the_threads_of_their_job(monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(16)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    accelerator_of(SETTINGS)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 def nothing(*args):

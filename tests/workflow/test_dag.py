@@ -16,6 +16,8 @@ MOST_JOBS = 3000  # of all tables and figures of both papers
 SCORERS, DISTANCES = 4, 2
 BASES = 2  # SD1.5 and SDXL
 RULES = [path for path in (REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk")))]
+ON_A_CLUSTER = ("--profile", "profiles/slurm", "--software-deployment-method", "env-modules")
+DOWNLOADS = ("fetch_model", "fetch_data")  # what was fetched stays, whatever the code
 POOL_PARTS = TRAIN_PROMPTS * SAMPLES // IMAGES_PER_JOB
 
 
@@ -23,6 +25,14 @@ POOL_PARTS = TRAIN_PROMPTS * SAMPLES // IMAGES_PER_JOB
 def planned(tmp_path_factory) -> Study:
     """A study as it is checked out, without any weights: nothing in it can run."""
     return make_study(tmp_path_factory.mktemp("planned") / "study", resources=False, reduced=False)
+
+
+@pytest.fixture(scope="module")
+def planned_on_nodes(tmp_path_factory) -> Study:
+    """The same, whose trainings take four processes on each of two nodes."""
+    study = make_study(tmp_path_factory.mktemp("on_nodes") / "study", resources=False, reduced=False)
+    study.edit("config/scales/paper.yaml", lambda scale: scale["counts"].update(training_processes=4, training_nodes=2))
+    return study
 
 
 @pytest.mark.parametrize(
@@ -196,7 +206,7 @@ def test_every_rule_says_what_it_is_and_leaves_a_trace(name, text):
         missing = {"log:", "conda:", *(() if local else ("benchmark:", "resources:"))} - set(re.findall(r"\w+:", text))
         assert not missing
         assert "> {log:q} 2>&1" in text
-        assert "code_of(" in text, "an edit of the code must run the rule again"
+        assert "code_of(" in text or name in DOWNLOADS, "an edit of the code must run the rule again"
 
 
 def local_rules() -> set[str]:
@@ -229,9 +239,26 @@ def test_settings_stand_in_params_that_snakemake_records():
     assert found == {"common.smk": 1}, "use given(…) for the files, and a function of the wildcards for the settings"
 
 
+def test_a_small_login_node_does_not_cut_the_threads_of_cluster_jobs(planned):
+    target = "results/features/extractor/samples/sd15/eval/part0.safetensors"
+    assert "threads: 8" in planned.snakemake("-n", target, *ON_A_CLUSTER, "--cores", "1").stdout
+    assert "threads: 8" not in planned.snakemake("-n", target, "--cores", "1").stdout
+
+
+@pytest.mark.parametrize("policy", ["sd15_dpo.r1", "sd15_sft.r1", "flow_grpo_pickscore.r1"])
+def test_a_training_on_several_nodes_asks_for_tasks_threads_and_gpus_of_all(planned_on_nodes, policy):
+    said = planned_on_nodes.snakemake("-n", f"results/policies/{policy}/policy.json", *ON_A_CLUSTER).stdout
+    (block,) = (one for one in said.split("\n\n") if f"output: results/policies/{policy}/policy.json" in one)
+    asked = dict(one.split("=", 1) for one in re.search(r"resources: (.+)", block)[1].split(", "))
+    assert (asked["nodes"], asked["tasks"], asked["gpu"], asked["tasks_per_gpu"]) == ("2", "2", "8", "0")
+    assert asked["slurm_extra"] == "--gpus-per-node=4"
+    assert int(re.search(r"threads: (\d+)", block)[1]) >= 4 * 2
+
+
 def test_several_processes_train_one_policy(tmp_path):
     study = make_study(tmp_path / "study", reduced=False)
     study.edit(TINY, lambda scale: scale["counts"].update(training_processes=2))
     plan = study.snakemake("-n", "-p", "results/tiny/policies/flow_grpo_pickscore.r1/policy.json").stdout
     assert "python -m torch.distributed.run --standalone --nproc-per-node 2 -m workflow_scripts.train_grpo" in plan
     assert "mem_mb=3000" in plan
+    assert "nodes=1" in plan, "else SLURM may give GPUs of two nodes to processes that start on one"

@@ -22,11 +22,13 @@ def enter(folder: Path) -> IO[str] | None:
 
     Snakemake locks what it makes and names no owner; a head that is killed leaves these locks behind. Where no head
     lives they are removed here, so that the same command goes on. Where one lives it is named, and Snakemake decides:
-    two heads may run side by side if they make nothing in common. None in a folder that cannot be written.
+    two heads may run side by side if they make nothing in common. None in a folder that cannot be written, or has no
+    locks: there nobody can say which head lives, and `snakemake --unlock` is for the user to give.
     """
+    path = folder / HEADS / f"{socket.gethostname()}-{os.getpid()}.lock"
     try:
-        running = owners(folder / HEADS)
-        own = hold(folder / HEADS / f"{socket.gethostname()}-{os.getpid()}.lock")
+        own = hold(path)  # first: of two that start together, each sees the other
+        running = owners(folder / HEADS, besides=path)
         left = [] if running else list((folder / LOCKS).glob("*.lock"))
         for path in left:
             path.unlink(missing_ok=True)

@@ -33,12 +33,13 @@ def sole_writer(out: Path) -> Iterator[None]:
 
     A step that was started twice, by a head that was killed and by the next one, would else write the same shards and
     states at once. When the wait is over, the work is there and the step has little left to do. Of several processes
-    of one training the first holds the lock.
+    of one training the first holds the lock, and the others wait until it does.
     """
+    path = lock_of(out)
     if os.environ.get("RANK", "0") != "0":
+        _wait_for_first(path)
         yield
         return
-    path = lock_of(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _waited_for(path, out):
         try:
@@ -52,12 +53,15 @@ def lock_of(out: Path) -> Path:
     return out.parent / f".{out.name}.lock"
 
 
-def owners(folder: Path) -> list[dict]:
-    """Who holds the locks of a folder now; locks that nobody holds are removed."""
+def owners(folder: Path, besides: Path | None = None) -> list[dict]:
+    """Who holds the locks of a folder now, but `besides`; locks that nobody holds are removed.
+
+    OSError where the file system has no locks: nobody can say there who lives.
+    """
     held = []
-    for path in sorted(folder.glob("*.lock")):
+    for path in sorted(set(folder.glob("*.lock")) - {besides}):
         with suppress(FileNotFoundError), open(path, "r+") as file:
-            if _locked(file):
+            if _locked(file, or_error=True):
                 path.unlink(missing_ok=True)
             else:
                 held.append(_owner(file))
@@ -108,14 +112,34 @@ def _waited_for(path: Path, out: Path) -> Iterator[None]:
                 return
 
 
-def _locked(file: IO[str]) -> bool:
-    """Take the lock of an open file, if nobody has it."""
+def _wait_for_first(path: Path) -> None:
+    """Wait until the first process of this training has signed the lock; without torchrun it is not known by a name.
+
+    Else the others would wait for it where torch does, which gives up after minutes.
+    """
+    run = _run()
+    while run is not None and _signed_by(path).get("run") != run:
+        time.sleep(POLL_SECONDS)
+
+
+def _run() -> str | None:
+    return os.environ.get("TORCHELASTIC_RUN_ID")
+
+
+def _signed_by(path: Path) -> dict:
+    with suppress(OSError), open(path) as file:
+        return _owner(file)
+    return {}
+
+
+def _locked(file: IO[str], or_error: bool = False) -> bool:
+    """Take the lock of an open file, if nobody has it. Without locks: as if it had been taken, or an OSError."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in NO_LOCKS:
+        if or_error or error.errno not in NO_LOCKS:
             raise
         log.warning("%s: this file system has no locks; do not start anything twice", file.name)
     return True
@@ -131,8 +155,9 @@ def _is(file: IO[str], path: Path) -> bool:
 def _sign(file: IO[str]) -> None:
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "slurm_job": os.environ.get("SLURM_JOB_ID")}
     file.truncate(0)
-    json.dump({**owner, "since": time.time(), "command": shlex.join(sys.argv)}, file)
+    json.dump({**owner, "run": _run(), "since": time.time(), "command": shlex.join(sys.argv)}, file)
     file.flush()
+    os.fsync(file.fileno())  # for those who read it on other nodes
 
 
 def _owner(file: IO[str]) -> dict:

@@ -110,10 +110,11 @@ def _continue(url: str, part: Path) -> None:
                 )
             return
         start = start if answer.status == PARTIAL else 0  # a server may send all of it again
-        total = start + int(answer.headers["Content-Length"])
+        length = answer.headers["Content-Length"]  # a server that does not say it marks the end
         with part.open("ab" if start else "wb") as file:
-            for piece in progress(_pieces(answer, url), -(-(total - start) // PIECE), f"{Path(url).name}, MB"):
+            for piece in progress(_pieces(answer, url), length and -(-int(length) // PIECE), f"{Path(url).name}, MB"):
                 file.write(piece)
+    total = start + int(length) if length else part.stat().st_size
     if part.stat().st_size != total:
         raise UserError(f"{url} broke off at {part.stat().st_size} of {total} bytes; {AGAIN}")
 

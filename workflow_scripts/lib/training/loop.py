@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..batches import FittingBatches, memory_as_user_error
+from ..errors import UserError
 from ..progress import progress
 from .denoiser import Denoiser
 from .noise import StepDraw
@@ -22,7 +23,10 @@ Objective = Callable[[StepDraw], dict[str, Tensor]]
 
 @dataclass
 class Training:
-    """A training of `steps` optimiser steps; `draw(step)` gives a whole step's examples, the same on every process."""
+    """A training of `steps` optimiser steps; `draw(step)` gives a whole step's examples, the same on every process.
+
+    UserError for processes that cannot have equal shares of a step: they would wait for each other for ever.
+    """
 
     denoiser: Denoiser
     settings: TrainingSettings
@@ -35,6 +39,12 @@ class Training:
     history: list[dict[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        per_step, processes = self.settings.examples_per_step, self.accelerator.num_processes
+        if per_step % processes:
+            raise UserError(
+                f"the {per_step} examples of a step cannot be shared out among {processes} processes; choose "
+                f"counts.training_processes and training_nodes such that their product divides {per_step}"
+            )
         self._fitting = FittingBatches(self.settings.batch_size, "examples", "batch_size")
 
     def run(self) -> list[dict[str, float]]:

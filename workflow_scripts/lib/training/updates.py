@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 
@@ -106,9 +107,13 @@ class Updates:
 
 
 def accelerator_of(settings: TrainingSettings):
-    """The processes of a training: those it was started with, on GPUs, or on CPUs where there is none."""
+    """The processes of a training: those it was started with, on GPUs, or on CPUs where there is none.
+
+    Those of one machine share the threads of the job, which each would else take for its own.
+    """
     from accelerate import Accelerator
 
+    torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     return Accelerator(mixed_precision=settings.mixed_precision, cpu=not torch.cuda.is_available())
 
 
