@@ -177,3 +177,11 @@ def test_a_trained_head_is_used_as_the_page_says(results, capsys):
     assert [float(logit) for logit, _ in printed] == [round(one, 2) for one in sorted(logits.tolist(), reverse=True)]
     best = names["paths"][int(logits.argmax())].name
     assert printed[0][1] == best and len(printed) == len(set(logits.tolist())) == 3
+
+
+@pytest.mark.parametrize(
+    "page", sorted(REPOSITORY.glob("*.md")) + sorted(REPOSITORY.glob("docs/**/*.md")), ids=lambda p: p.name
+)
+def test_links_between_documents_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -116,8 +116,8 @@ def time_left(rules: Sequence[Rule]) -> str:
     known = sum(rule.seconds for rule in rules if rule.seconds is not None)
     unknown = [rule.name for rule in rules if rule.seconds is None]
     running = sum(rule.counts[RUNNING] for rule in rules)
-    if not known and not unknown:
-        return ""
+    if not known:
+        return f"time left: not known yet, never measured: {', '.join(unknown)}" if unknown else ""
     said = f"time left: {duration(known)} of job time by what was measured"
     said += f", about {duration(known / running)} with {running} at a time" if running > 1 else ""
     return said + ("\n" + fill(f"not known, never measured: {', '.join(unknown)}", COLUMNS) if unknown else "")
