@@ -102,7 +102,7 @@ class Denoiser:
             for layer in _adapters(self.model):
                 layer.cast_input_dtype_enabled = False  # to float32 and, by autocast, back again
             if self._reference is not None:
-                round_frozen(self._reference, torch.bfloat16)
+                round_frozen(self._reference, torch.bfloat16, keep=False)
         if accelerator.device.type == "cuda":  # both alike, so that their predictions are
             for network in filter(None, (self.model, self._reference)):
                 use_channels_last(network)
@@ -124,8 +124,8 @@ class Denoiser:
         return self.model.eval()
 
 
-def round_frozen(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Keep frozen weights of linear layers and convolutions in `dtype`; on the CPU, by name, as they were.
+def round_frozen(model: nn.Module, dtype: torch.dtype, *, keep: bool = True) -> dict[str, Tensor]:
+    """Hold frozen weights of linear layers and convolutions in `dtype`; with `keep`, by name on the CPU, as they were.
 
     Autocast rounds exactly these at every call, so predictions stay the same, bit by bit, without the rounding and in
     half the memory.
@@ -135,7 +135,9 @@ def round_frozen(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
             for name, parameter in module.named_parameters(place, recurse=False):
                 if not parameter.requires_grad:
-                    exact[name], parameter.data = parameter.data.cpu(), parameter.data.to(dtype)
+                    if keep:
+                        exact[name] = parameter.data.cpu()
+                    parameter.data = parameter.data.to(dtype)
     return exact
 
 
