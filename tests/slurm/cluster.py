@@ -74,6 +74,8 @@ def lacking() -> str:
         return "only root can start SLURM's daemons"
     if SYSTEM_CONF.exists() and not SYSTEM_CONF.is_symlink():
         return f"{SYSTEM_CONF} belongs to a cluster of this machine"
+    if any(one.info["name"] == "slurmctld" for one in psutil.process_iter(["name"])):
+        return "SLURM runs here already, perhaps for other tests"
     return ""
 
 
