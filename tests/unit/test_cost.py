@@ -17,7 +17,7 @@ from workflow_scripts import plan_cost
 from workflow_scripts.lib.cost.disk import bytes_written
 from workflow_scripts.lib.cost.estimate import ESTIMATED, MEASURED, UNKNOWN, costs_of
 from workflow_scripts.lib.cost.jobs import Job, jobs_of_target
-from workflow_scripts.lib.cost.measured import read_benchmark
+from workflow_scripts.lib.cost.measured import seconds_of
 from workflow_scripts.lib.cost.numbers import Numbers, load_numbers
 from workflow_scripts.lib.cost.plan import TOTAL, plan, targets_of
 from workflow_scripts.lib.cost.report import cells, terminal
@@ -219,7 +219,7 @@ def test_finished_jobs_replace_estimates_of_those_that_do_the_same(config, numbe
 def test_a_damaged_benchmark_counts_as_none(tmp_path):
     (tmp_path / "a").write_text("{")
     (tmp_path / "b").write_text('{"s": 2.0}\n{"s": 4.0}\n')
-    assert [read_benchmark(tmp_path / name) for name in "abc"] == [None, 3.0, None]
+    assert [seconds_of(tmp_path / name) for name in "abc"] == [None, 3.0, None]
 
 
 # disk

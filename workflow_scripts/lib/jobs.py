@@ -1,4 +1,4 @@
-"""The jobs behind targets, as snakemake plans them: which are done, which are left, and what each asks for."""
+"""The jobs behind targets, as snakemake plans them: done or left, what each asks for, and what finished ones took."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .errors import UserError
@@ -34,6 +35,15 @@ class Job:
     threads: int
     resources: dict[str, Any]
     needed: bool
+
+
+def benchmark_lines(path: Path) -> list[dict[str, Any]]:
+    """What Snakemake measured of a job, a line for each run; empty for a file that is missing or being written."""
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError):
+        return []
+    return [line for line in lines if isinstance(line, dict) and "s" in line]
 
 
 def planned_jobs(words: Sequence[str]) -> list[Job]:

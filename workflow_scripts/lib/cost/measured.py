@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
+from ..jobs import benchmark_lines
 from .jobs import Job
 
 Subject = tuple[str, str]
@@ -18,18 +18,15 @@ def measured_seconds(jobs: Iterable[Job], subject_of: Callable[[Job], str]) -> d
     """Median seconds of a process, by rule and subject: per image, or per job of a rule that counts none."""
     found: dict[Subject, list[float]] = defaultdict(list)
     for job in jobs:
-        if job.benchmark and (seconds := read_benchmark(Path(job.benchmark))):
+        if job.benchmark and (seconds := seconds_of(Path(job.benchmark))):
             found[job.rule, subject_of(job)].append(seconds * max(1, job.gpus) / (job.images or 1))
     return {key: median(values) for key, values in found.items()}
 
 
-def read_benchmark(path: Path) -> float | None:
-    """Mean wall seconds of the repetitions in a benchmark file (JSON lines, key `s`); None where there is none.
+def seconds_of(path: Path) -> float | None:
+    """Mean wall seconds of the repetitions in a benchmark file; None where there are none.
 
     A job that was stopped and went on has the time of its last part only.
     """
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return sum(line["s"] for line in lines) / len(lines) if lines else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    seconds = [line["s"] for line in benchmark_lines(path)]
+    return mean(seconds) if seconds else None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..jobs import Job
+from ..jobs import Job, benchmark_lines
 
 FOLDER, LOGS = "benchmarks", "logs"
 
@@ -36,14 +35,8 @@ def folders_of(jobs: Iterable[Job]) -> list[Path]:
 
 def read_benchmarks(folders: Iterable[Path]) -> list[Measured]:
     """All that was measured below these folders (results/{scale}benchmarks), but files that are being written."""
-    found = []
-    for path in sorted(path for folder in folders for path in folder.rglob("*.jsonl")):
-        try:
-            lines = [json.loads(line) for line in path.read_text().splitlines()]
-        except (OSError, ValueError):
-            continue
-        found += [_measured(line, path) for line in lines if isinstance(line, dict) and "s" in line]
-    return found
+    paths = sorted(path for folder in folders for path in folder.rglob("*.jsonl"))
+    return [_measured(line, path) for path in paths for line in benchmark_lines(path)]
 
 
 def _measured(line: Mapping[str, Any], path: Path) -> Measured:

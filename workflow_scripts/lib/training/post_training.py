@@ -104,13 +104,7 @@ def post_train(
         settings,
         steps,
         lambda step: draw_step(
-            step,
-            settings.examples_per_step,
-            len(examples),
-            shape,
-            scheduler,
-            settings.caption_dropout,
-            seed,
+            step, settings.examples_per_step, len(examples), shape, scheduler, settings.caption_dropout, seed
         ),
         errors.sft if objective == "sft" else lambda draw: errors.dpo(draw, beta),
         accelerator,
@@ -119,18 +113,14 @@ def post_train(
     )
     history = training.run()
     if accelerator.is_main_process:
-        write_json(out.parent / "history.json", history)
-        save_policy(
-            out,
-            denoiser_name(type(pipeline)),
-            denoiser.merged(),
-            model=entry["name"],
-            objective=objective,
-            steps=steps,
-            seed=seed,
-            fingerprint=made_by,
-        )
-        shutil.rmtree(out.parent / "state", ignore_errors=True)
+        about = {"model": entry["name"], "objective": objective, "steps": steps, "seed": seed, "fingerprint": made_by}
+        _write(out, pipeline, denoiser, history, about)
+
+
+def _write(out: Path, pipeline, denoiser: Denoiser, history: list[dict], about: dict) -> None:
+    write_json(out.parent / "history.json", history)
+    save_policy(out, denoiser_name(type(pipeline)), denoiser.merged(), **about)
+    shutil.rmtree(out.parent / "state", ignore_errors=True)
 
 
 def _print_arithmetic(objective: str, settings: TrainingSettings, steps: int, count: int, accelerator) -> None:
