@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .config import Config
 
 Sheet = Table | RankFigure | ImageGrid | Diagram | Curves | WinRates | Study
-DISCRIMINATING = ("scorer", "text_image_encoder", "feature_extractor")
+DISCRIMINATING = ("scorer", "image_encoder", "feature_extractor")
 """Kinds of models that a discriminator may be made of."""
 DISTANCES = ("frechet_distance", "kernel_distance")
 METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
 
-PART_KINDS = ("scorer", "text_recogniser", "text_image_encoder")
+PART_KINDS = ("scorer", "text_recogniser", "image_encoder")
 PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub", "prompts_table")
 
 
@@ -96,7 +96,7 @@ def _check_role(
 
 
 def _check_recipe_names(config: Config, problems: Problems) -> None:
-    encoders, scorers = _roles(config, "text_image_encoder"), _roles(config, "scorer", "world")
+    encoders, scorers = _roles(config, "image_encoder"), _roles(config, "scorer", "world")
     starts, rewards = [*_roles(config, "pipeline"), *_rounds(config)], config.recipes["reward"].concrete()
     images, prompts = (
         list(dict.fromkeys(name for scale in config.scales.values() for name in getattr(scale, part)))
