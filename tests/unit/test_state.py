@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.training.state import load_state, save_state
+from workflow_scripts.lib.training.state import load_state, newest_state, save_state
+
+
+def loaded(folder, fingerprint="f"):
+    """What a training goes on from."""
+    path = newest_state(folder, fingerprint)
+    return path and load_state(path)
 
 
 class Training:
@@ -45,7 +51,7 @@ class Training:
         )
 
     def resume(self, folder, fingerprint="f"):
-        state = load_state(folder, fingerprint)
+        state = loaded(folder, fingerprint)
         if state is not None:
             self.model.load_state_dict(state.tensors)
             state.restore(optimizer=self.optimizer, scheduler=self.scheduler, rng={"noise": self.generator})
@@ -75,7 +81,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
 
 
 def test_nothing_saved_is_none(tmp_path):
-    assert load_state(tmp_path / "nowhere", "f") is None
+    assert loaded(tmp_path / "nowhere") is None
 
 
 def test_the_newest_two_are_kept(tmp_path):
@@ -84,9 +90,9 @@ def test_the_newest_two_are_kept(tmp_path):
         training.train(1)
         newest = training.save(tmp_path)
     assert len(os.listdir(tmp_path)) == 2
-    assert load_state(tmp_path, "f").step == 4
+    assert loaded(tmp_path).step == 4
     newest.unlink()
-    assert load_state(tmp_path, "f").step == 3
+    assert loaded(tmp_path).step == 3
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
@@ -101,14 +107,14 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, caplog, damage):
     assert weight > 0
     data[weight] ^= 1
     newest.write_bytes({"truncated": data[: len(data) // 2], "flipped": data, "empty": b""}[damage])
-    assert load_state(tmp_path, "f").step == 1
+    assert loaded(tmp_path).step == 1
     assert f"{newest} is damaged" in caplog.text
 
 
 def test_every_state_damaged_is_none(tmp_path):
     training = Training()
     training.save(tmp_path).write_bytes(b"not a state")
-    assert load_state(tmp_path, "f") is None
+    assert loaded(tmp_path) is None
 
 
 def test_another_fingerprint_is_ignored_and_then_replaced(tmp_path, caplog):
@@ -120,7 +126,7 @@ def test_another_fingerprint_is_ignored_and_then_replaced(tmp_path, caplog):
     new.train(1)
     path = new.save(tmp_path, "new")
     assert list(tmp_path.iterdir()) == [path]
-    assert load_state(tmp_path, "new").step == 1 and load_state(tmp_path, "old") is None
+    assert loaded(tmp_path, "new").step == 1 and loaded(tmp_path, "old") is None
 
 
 def test_what_a_killed_save_left_is_removed(tmp_path):
@@ -143,7 +149,7 @@ def test_a_save_that_fails_keeps_the_states_there_are(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="quota is full"):
         training.save(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
-    assert load_state(tmp_path, "f").step == 1
+    assert loaded(tmp_path).step == 1
 
 
 def test_only_weights_are_unpickled(tmp_path):
@@ -154,14 +160,14 @@ def test_only_weights_are_unpickled(tmp_path):
     path = Training().save(tmp_path)
     torch.save({"step": Evil()}, path)
     with pytest.raises(Exception, match="weights_only|Weights only"):
-        load_state(tmp_path, "f")
+        loaded(tmp_path)
     assert not (tmp_path / "executed").exists()
 
 
 def test_tensors_of_any_type_and_no_optimiser(tmp_path):
     tensors = {"bf16": torch.ones(2, dtype=torch.bfloat16), "count": torch.tensor(3)}
     save_state(tmp_path, 0, tensors=tensors, fingerprint="f")
-    state = load_state(tmp_path, "f")
+    state = loaded(tmp_path)
     assert state.tensors["bf16"].dtype == torch.bfloat16 and state.tensors["count"].item() == 3
     assert state.extra == {} and state.step == 0
     state.restore()

@@ -20,7 +20,7 @@ from .grpo import advantages, grpo_losses
 from .judges import DISCRIMINATOR, ON_REFERENCES, REWARD, Judges, Replay, gather_pairs
 from .rollouts import MicroBatch, Rollout, Sampler
 from .settings import GRPOSettings, TrainingSettings
-from .updates import Checkpoints, Updates
+from .updates import Checkpoints, Updates, from_first
 
 GENERATOR, LEARNER = "generator", "discriminator"
 CHECKPOINTING = "set gradient_checkpointing to true, which computes activations anew instead of keeping them"
@@ -50,7 +50,7 @@ class GRPOTraining:
         updates = Updates(
             self.denoiser, self.training, self.settings.generator_epochs * self.settings.updates_per_epoch
         )
-        checkpoints = Checkpoints(self.folder, self.fingerprint, self.training.checkpoint_seconds)
+        checkpoints = Checkpoints(self.folder, self.fingerprint, self.training.checkpoint_seconds, self.accelerator)
         self._replay = Replay(self.schedule.replay if self.schedule else 0)
         stateful = {"replay": self._replay}
         if self.judges.discriminator is not None:
@@ -64,8 +64,7 @@ class GRPOTraining:
                 self.history.append(self._epoch(len(self.history), updates))
             self._report(self.history[-1])
             shown.advance(self.history[-1]["kind"] == GENERATOR)
-            if self.accelerator.is_main_process:
-                checkpoints.save_if_due(len(self.history), updates, {"history": self.history}, **stateful)
+            checkpoints.save_if_due(len(self.history), updates, {"history": self.history}, **stateful)
         shown.close()
         updates.take_average()
         return self.history
@@ -115,12 +114,12 @@ class GRPOTraining:
 
     def _share_discriminator(self) -> None:
         """All processes made the same step on the same images; rounding must not let them drift apart."""
-        if self.accelerator.num_processes == 1:
-            return
-        from accelerate.utils import broadcast_object_list
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import send_to_device
 
-        state = [self.judges.discriminator.state_dict()]
-        self.judges.discriminator.load_state_dict(broadcast_object_list(state)[0])
+            learner = self.judges.discriminator
+            state = from_first(self.accelerator, lambda: send_to_device(learner.state_dict(), "cpu"))
+            learner.load_state_dict(state)
 
     def _update(self, rollout: Rollout, gained: Tensor, updates: Updates) -> dict[str, float]:
         """The optimiser steps of an epoch on its rollout; means over all of them."""

@@ -50,13 +50,12 @@ class Training:
     def run(self) -> list[dict[str, float]]:
         """Train to the end, continuing from a state of the same fingerprint; returns a row of logged means per step."""
         updates = Updates(self.denoiser, self.settings, self.steps)
-        checkpoints = Checkpoints(self.folder, self.fingerprint, self.settings.checkpoint_seconds)
+        checkpoints = Checkpoints(self.folder, self.fingerprint, self.settings.checkpoint_seconds, self.accelerator)
         first = self._resume(checkpoints, updates)
         for step in progress(range(first, self.steps), self.steps, "training", first):
             row = self._step(step, updates)
             self.history.append({"step": step + 1, "lr": updates.learning_rate(), **row})
-            if self.accelerator.is_main_process:
-                checkpoints.save_if_due(step + 1, updates, {"history": self.history})
+            checkpoints.save_if_due(step + 1, updates, {"history": self.history})
         updates.take_average()
         return self.history
 

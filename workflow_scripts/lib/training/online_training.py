@@ -19,7 +19,7 @@ from .grpo_training import GRPOTraining, print_arithmetic
 from .judges import Judges
 from .rollouts import Sampler
 from .settings import GRPOSettings, TrainingSettings
-from .updates import accelerator_of
+from .updates import accelerator_of, from_first
 
 
 def train_online(
@@ -64,7 +64,7 @@ def train_online(
         code=code,
         **made_of,
     )
-    if is_saved(out, made_by):
+    if from_first(accelerator, lambda: is_saved(out, made_by)):
         return
     made = judges(accelerator)
     history = GRPOTraining(

@@ -19,7 +19,7 @@ from .examples import Examples, conditioning
 from .loop import Training
 from .noise import StepDraw, draw_step, noise_schedule, targets
 from .settings import TrainingSettings
-from .updates import accelerator_of
+from .updates import accelerator_of, from_first
 
 
 class DenoisingErrors:
@@ -97,7 +97,7 @@ def post_train(
         code=code,
         reference=reference,
     )
-    if is_saved(out, made_by):
+    if from_first(accelerator, lambda: is_saved(out, made_by)):
         return
     training = Training(
         denoiser,

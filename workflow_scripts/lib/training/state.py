@@ -78,17 +78,20 @@ def save_state(
     return path
 
 
-def load_state(folder: str | Path, fingerprint: str) -> TrainingState | None:
-    """The newest undamaged state of this fingerprint, or None; what is passed over is logged as a warning."""
+def load_state(path: Path) -> TrainingState:
+    """A saved state, its tensors mapped from the file."""
     import torch
 
-    folder = Path(folder)
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return TrainingState(**{**content, "extra": json.loads(content["extra"])})
+
+
+def newest_state(folder: Path, fingerprint: str) -> Path | None:
+    """The newest undamaged state of this fingerprint, or None; what is passed over is logged as a warning."""
     for path in _saved(folder, fingerprint):
-        if not _is_whole(path):
-            log.warning("%s is damaged: going on from the state before it", path)
-            continue
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return TrainingState(**{**content, "extra": json.loads(content["extra"])})
+        if _is_whole(path):
+            return path
+        log.warning("%s is damaged: going on from the state before it", path)
     others = [path for path in folder.glob("step*.pt") if path not in _saved(folder, fingerprint)]
     if others:
         log.warning("%s holds a state made from other settings or data: starting from the beginning", folder)

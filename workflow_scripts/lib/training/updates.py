@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,8 +15,9 @@ from torch import Tensor
 from ..errors import UserError
 from .denoiser import Denoiser
 from .settings import TrainingSettings
-from .state import Stateful, TrainingState, load_state, save_state
+from .state import Stateful, TrainingState, load_state, newest_state, save_state
 
+T = TypeVar("T")
 SHARE_OF_SAVING = 0.02
 """Of the time, at most: a state of SDXL with its optimiser has 31 GB."""
 
@@ -117,24 +120,34 @@ def accelerator_of(settings: TrainingSettings):
     return Accelerator(mixed_precision=settings.mixed_precision, cpu=not torch.cuda.is_available())
 
 
+def from_first(accelerator, make: Callable[[], T]) -> T:
+    """What the first process makes, or sees in a shared folder, of which another node may see an older state."""
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([make() if accelerator.is_main_process else None])[0]
+
+
 class Checkpoints:
     """States of a training in a folder, one every `seconds`, less often where saving takes long; 0 saves each time."""
 
-    def __init__(self, folder: Path, fingerprint: str, seconds: float) -> None:
+    def __init__(self, folder: Path, fingerprint: str, seconds: float, accelerator) -> None:
         self.folder, self.fingerprint, self.seconds = folder, fingerprint, seconds
+        self.accelerator = accelerator
         self._due = time.monotonic() + seconds
 
     def load(self, updates: Updates, **stateful: Stateful) -> TrainingState | None:
         """Continue from the newest state of this fingerprint, if there is one; its `extra` is the caller's."""
-        state = load_state(self.folder, self.fingerprint)
-        if state is not None:
-            updates.restore(state, **stateful)
+        path = from_first(self.accelerator, lambda: newest_state(self.folder, self.fingerprint))
+        if path is None:
+            return None
+        state = load_state(path)
+        updates.restore(state, **stateful)
         return state
 
     def save_if_due(self, step: int, updates: Updates, extra: dict, **stateful: Stateful) -> None:
-        """Save the state after `step`, if the last one is old enough."""
+        """Save the state after `step`, if the last one is old enough; the first process does."""
         start = time.monotonic()
-        if start <= self._due:
+        if start <= self._due or not self.accelerator.is_main_process:
             return
         save_state(
             self.folder,
