@@ -1,6 +1,6 @@
 """Models and data from outside: fetched where the command runs, each once, before the jobs that need them."""
 
-from workflow_scripts.lib.downloads import check_downloads
+from workflow_scripts.lib.downloads import check_downloads, entry_of
 from workflow_scripts.lib.metrics.vbench_weights import SECTION, absent_weights
 
 FETCHING = {"fetch_model": "models", "fetch_data": "data"}
@@ -27,11 +27,6 @@ def lost_files(jobs, fetches):
     lost = [path for path in sorted(records) if not all(one.present() for one in downloads_of(*entry_of(path)))]
     command = f"HF_HUB_OFFLINE=0 snakemake --force {' '.join(lost)}"
     return [f"files that were fetched are no longer here; get them with: {command}"] * bool(lost)
-
-
-def entry_of(record):
-    """`results/downloads/models/sd15.json` -> ("models", "sd15")."""
-    return Path(record).parent.name, Path(record).stem
 
 
 def lacking_for_vbench(jobs):

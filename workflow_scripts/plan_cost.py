@@ -50,7 +50,6 @@ def _rows(
 ) -> tuple[list[Row], str]:
     """The rows of a plan and the scale that it is for."""
     from workflow_scripts.lib.cost.estimate import costs_of
-    from workflow_scripts.lib.cost.jobs import graph_of
     from workflow_scripts.lib.cost.plan import plan, targets_of
     from workflow_scripts.lib.errors import UserError
     from workflow_scripts.lib.jobs import planned_jobs
@@ -66,8 +65,8 @@ def _rows(
         )
     targets = targets_of(names, config, scale.name)
     words = [*targets, "--config", *(f"{key}={value}" for key, value in settings.items())]
-    jobs = graph_of(planned_jobs([*words, *(["--forceall"] if from_nothing else [])]))
-    return plan(targets, jobs, costs_of(jobs.values(), config, numbers), config), scale.name
+    jobs = planned_jobs([*words, *(["--forceall"] if from_nothing else [])])
+    return plan(targets, jobs, costs_of(jobs, config, numbers), config), scale.name
 
 
 def _settings(profile: str | None, scale: str | None) -> dict[str, Any]:

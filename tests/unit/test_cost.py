@@ -16,7 +16,7 @@ import pytest
 from workflow_scripts import plan_cost
 from workflow_scripts.lib.cost.disk import bytes_written
 from workflow_scripts.lib.cost.estimate import ESTIMATED, MEASURED, UNKNOWN, costs_of
-from workflow_scripts.lib.cost.jobs import Job, jobs_of_target
+from workflow_scripts.lib.cost.graph import Graph
 from workflow_scripts.lib.cost.measured import seconds_of
 from workflow_scripts.lib.cost.numbers import Numbers, load_numbers
 from workflow_scripts.lib.cost.plan import TOTAL, plan, targets_of
@@ -24,6 +24,7 @@ from workflow_scripts.lib.cost.report import cells, terminal
 from workflow_scripts.lib.cost.sources import downloads, sources_of
 from workflow_scripts.lib.cost.work import Worker
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.jobs import Job
 from workflow_scripts.lib.spec import load_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -55,11 +56,10 @@ def numbers(real) -> Numbers:
     return Numbers(costs, flops, "unit")
 
 
-def job(rule: str, images: float = 0, number: int = 0, **about) -> Job:
-    wildcards = {"scale": "", **about.pop("wildcards", {})}
-    given = {"threads": 1, "gpus": 1, "minutes": 60, "outputs": (f"{number}.out",), "benchmark": None}
-    given |= {"needed": True, "reads": ()} | about
-    return Job(number, rule, wildcards, images, **given)
+def job(rule: str, images: float = 0, *, wildcards=(), gpus=1, minutes=60, output=("0.out",), **about) -> Job:
+    resources = {"gpu": gpus} | ({"runtime": minutes} if minutes else {})
+    given = {"input": [], "output": list(output), "log": [], "benchmark": None, "threads": 1, "needed": True} | about
+    return Job(rule, {"scale": "", **dict(wildcards)}, images=images, resources=resources, **given)
 
 
 def sampling(policy: str, images: float = 100, **about) -> Job:
@@ -67,7 +67,7 @@ def sampling(policy: str, images: float = 100, **about) -> Job:
 
 
 def cost(one: Job, config, numbers):
-    return costs_of([one], config, numbers)[one.number]
+    return costs_of([one], config, numbers)[0]
 
 
 # FLOPs
@@ -209,8 +209,8 @@ def test_finished_jobs_replace_estimates_of_those_that_do_the_same(config, numbe
     files = [tmp_path / f"{i}.jsonl" for i in range(3)]
     for file, seconds in zip(files, (100, 300, 200), strict=True):
         file.write_text(json.dumps({"s": seconds, "cpu_time": 1}) + "\n")
-    done = [sampling("sd15", 100, number=i, benchmark=str(file), needed=False) for i, file in enumerate(files)]
-    waiting = [sampling("sd15_dpo.r1", 50, number=3), sampling("sdxl", 50, number=4)]
+    done = [sampling("sd15", 100, benchmark=str(file), needed=False) for file in files]
+    waiting = [sampling("sd15_dpo.r1", 50), sampling("sdxl", 50)]
     found = costs_of([*done, *waiting], config, numbers)
     assert (found[3].basis, found[3].gpu_seconds) == (MEASURED, 50 * 200 / 100), "the median of three jobs"
     assert found[4].basis == ESTIMATED, "another architecture"
@@ -246,16 +246,16 @@ def test_planning_needs_no_torch():
 
 def test_shared_jobs_count_once_together_and_done_ones_never(config, real):
     jobs = [
-        sampling("sd15", 3600, number=0),
-        job("make_table", number=1, gpus=0, minutes=None, reads=(0, 3)),
-        job("make_table", number=2, gpus=0, minutes=None, reads=(0,)),
-        sampling("sdxl", 1000, number=3, needed=False),
-        job("one", number=4, gpus=0, outputs=(), reads=(1,)),
-        job("two", number=5, gpus=0, outputs=(), reads=(2,)),
+        sampling("sd15", 3600, output=["0.out"]),
+        job("make_table", gpus=0, minutes=None, input=["0.out", "3.out"], output=["1.out"]),
+        job("make_table", gpus=0, minutes=None, input=["0.out"], output=["2.out"]),
+        sampling("sdxl", 1000, output=["3.out"], needed=False),
+        job("one", gpus=0, input=["1.out"], output=[]),
+        job("two", gpus=0, input=["2.out"], output=[]),
     ]
-    jobs = {one.number: one for one in jobs}
-    assert jobs_of_target("one", jobs) == {0, 1} and jobs_of_target("2.out", jobs) == {0, 2}
-    rows = plan(["one", "two"], jobs, costs_of(jobs.values(), config, real), config)
+    graph = Graph(jobs)
+    assert graph.needed_for("one") == {0, 1} and graph.needed_for("2.out") == {0, 2}
+    rows = plan(["one", "two"], jobs, costs_of(jobs, config, real), config)
     assert [(row.target, row.jobs, row.gpu_jobs) for row in rows] == [("one", 2, 1), ("two", 2, 1), (TOTAL, 3, 1)]
     assert rows[2].gpu_hours == rows[0].gpu_hours == rows[1].gpu_hours > 0
     assert [line.split()[0] for line in terminal(rows, real, "paper").splitlines()[:4]] == [
@@ -267,7 +267,8 @@ def test_shared_jobs_count_once_together_and_done_ones_never(config, real):
 
 
 def test_downloads_count_a_source_once_with_bases_and_less_what_is_there(config, tmp_path):
-    wanted = sources_of(sampling("sd15_diffusiondpo"), config)
+    records = [f"results/downloads/models/{name}.json" for name in ("sd15_diffusiondpo", "sd15")]
+    wanted = sources_of(sampling("sd15_diffusiondpo", input=["results/prompts/eval.parquet", *records]))
     assert wanted == {("models", "sd15_diffusiondpo"), ("models", "sd15")}
     clips = {("models", "clip_vit_b32_tokens"), ("models", "clip_vit_b32_score")}  # one checkpoint
     assert downloads(config, wanted | clips, tmp_path).gigabytes == pytest.approx(4.3 + 3.44 + 0.6)
@@ -288,8 +289,8 @@ def test_downloads_name_gates_and_what_has_no_known_size(config, tmp_path):
 
 def test_cells_say_where_more_comes_on_top(config, numbers):
     scored = {"scorer": "hps", "collection": "samples/sd15/eval", "part": "0"}
-    jobs = {0: job("score_images", 1000, wildcards=scored)}
-    (row,) = plan(["0.out"], jobs, costs_of(jobs.values(), config, numbers), config)
+    jobs = [job("score_images", 1000, wildcards=scored)]
+    (row,) = plan(["0.out"], jobs, costs_of(jobs, config, numbers), config)
     assert cells(row)[:4] == ("0.out", "1", "0.0+", "") and row.lacking == ("hps_v2",)
 
 
@@ -327,8 +328,8 @@ def test_a_mistake_in_the_rates_is_named_with_its_line(tmp_path):
 
 
 def test_rows_are_written_as_csv_and_json(config, real, tmp_path):
-    jobs = {0: sampling("sd3", 1000, outputs=("a.json",))}
-    rows = plan(["a.json"], jobs, costs_of(jobs.values(), config, real), config)
+    jobs = [sampling("sd3", 1000, output=["a.json"], input=["results/downloads/models/sd3.json"])]
+    rows = plan(["a.json"], jobs, costs_of(jobs, config, real), config)
     plan_cost.write(rows, tmp_path / "a.csv", tmp_path / "a.json")
     (from_json,) = json.loads((tmp_path / "a.json").read_text())
     (from_csv,) = csv.DictReader((tmp_path / "a.csv").open())

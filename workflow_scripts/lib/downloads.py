@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from .spec import Config
 
 Download = HubFiles | UrlFile
+Source = tuple[str, str]
+"""Kind (models or data) and name of a registry entry."""
+RECORDS = Path("results/downloads")
+"""Folder of the records of what has been fetched, one for each registry entry."""
+
+
+def entry_of(record: str) -> Source:
+    """`results/downloads/models/sd15.json` -> ("models", "sd15")."""
+    return Path(record).parent.name, Path(record).stem
 
 
 def downloads_of_model(entry: dict) -> list[Download]:

@@ -36,6 +36,16 @@ class Job:
     resources: dict[str, Any]
     needed: bool
 
+    @property
+    def gpus(self) -> int:
+        """GPUs that it asks for, on all its nodes."""
+        return self.resources.get("gpu", 0)
+
+    @property
+    def minutes(self) -> float | None:
+        """The time that it asks for; None of a rule that the head process runs itself."""
+        return self.resources.get("runtime")
+
 
 def benchmark_lines(path: Path) -> list[dict[str, Any]]:
     """What Snakemake measured of a job, a line for each run; empty for a file that is missing or being written."""

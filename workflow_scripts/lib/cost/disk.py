@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .jobs import Job
+from ..jobs import Job
 from .work import Unknown, Worker
 
 UNIT = 512**2  # pixels of the unit in which imported images are counted

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..jobs import Job
 from ..spec import Config
 from .disk import bytes_written
-from .jobs import Job
 from .measured import Subject, measured_seconds
 from .numbers import Numbers
 from .work import Unknown, Work, Worker
@@ -26,12 +26,12 @@ class Cost:
     lacking: str = ""  # the model whose FLOPs were never counted
 
 
-def costs_of(jobs: Iterable[Job], config: Config, numbers: Numbers) -> dict[int, Cost]:
-    """Of every job, by number. Finished jobs among them, at this scale, are what is measured."""
-    jobs, estimator = list(jobs), Estimator(Worker(config, numbers), {})
+def costs_of(jobs: Sequence[Job], config: Config, numbers: Numbers) -> list[Cost]:
+    """Of every job. Finished jobs among them, at this scale, are what is measured."""
+    estimator = Estimator(Worker(config, numbers), {})
     measured = measured_seconds(jobs, estimator.subject)
     estimator = Estimator(estimator.worker, measured)
-    return {job.number: estimator.cost(job) for job in jobs}
+    return [estimator.cost(job) for job in jobs]
 
 
 @dataclass(frozen=True)

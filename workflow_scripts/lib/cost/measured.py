@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import mean, median
 
-from ..jobs import benchmark_lines
-from .jobs import Job
+from ..jobs import Job, benchmark_lines
 
 Subject = tuple[str, str]
 """Rule, and what jobs must share to cost the same per image."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import UserError
+from ..jobs import Job
 from ..spec import Config
 from ..spec.problems import unknown
 from ..spec.studies import studies_at
 from .estimate import ESTIMATED, MEASURED, Cost
-from .jobs import Job, jobs_of_target
+from .graph import Graph
 from .sources import Downloads, downloads, sources_of
 
 TOTAL = "together"
@@ -56,18 +57,17 @@ def targets_of(names: Sequence[str], config: Config, scale: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def plan(targets: Sequence[str], jobs: Mapping[int, Job], costs: Mapping[int, Cost], config: Config) -> list[Row]:
+def plan(targets: Sequence[str], jobs: Sequence[Job], costs: Sequence[Cost], config: Config) -> list[Row]:
     """A row for each target, and of several one of all together."""
-    needed = {target: jobs_of_target(target, jobs) for target in targets}
+    graph = Graph(jobs)
+    needed = {target: graph.needed_for(target) for target in targets}
     rows = [_row(target, numbers, jobs, costs, config) for target, numbers in needed.items()]
     if len(rows) > 1:
         rows.append(_row(TOTAL, set().union(*needed.values()), jobs, costs, config))
     return rows
 
 
-def _row(
-    target: str, numbers: Iterable[int], jobs: Mapping[int, Job], costs: Mapping[int, Cost], config: Config
-) -> Row:
+def _row(target: str, numbers: Iterable[int], jobs: Sequence[Job], costs: Sequence[Cost], config: Config) -> Row:
     numbers = sorted(numbers)
     found = [costs[number] for number in numbers]
     known = sum(cost.gpu_seconds for cost in found if cost.basis in (MEASURED, ESTIMATED))
@@ -80,6 +80,6 @@ def _row(
         measured / known if known else 0.0,
         sum(cost.cpu_seconds for cost in found) / 3600,
         sum(cost.bytes_written for cost in found) / 1e9,
-        downloads(config, {source for number in numbers for source in sources_of(jobs[number], config)}),
+        downloads(config, {source for number in numbers for source in sources_of(jobs[number])}),
         tuple(dict.fromkeys(cost.lacking for cost in found if cost.lacking)),
     )

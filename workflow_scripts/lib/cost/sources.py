@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..downloads import size_gb, with_parts
-from ..spec import Config, parse_policy
-from .jobs import Job
+from ..downloads import RECORDS, Source, entry_of, size_gb
+from ..jobs import Job
+from ..spec import Config
 
-RECORDS = Path("results/downloads")  # a record for each entry that has been fetched
 OUTSIDE = ("hub", "folder", "urls")  # keys of data entries that have to be brought here
-Source = tuple[str, str]
-"""Kind (models or data) and name of a registry entry."""
 
 
 @dataclass(frozen=True)
@@ -53,29 +50,6 @@ def _entry(config: Config, kind: str, name: str) -> dict:
     return entry | {"source": where if "files" in where else where | {"name": name}}
 
 
-def sources_of(job: Job, config: Config) -> set[Source]:
-    """Registry entries that a job loads, with the pipelines that models are based on and their parts."""
-    models = {name for role in _roles(job, config) for name in with_parts(config, role)}
-    return {("models", name) for name in models} | {("data", name) for name in _data(job, config)}
-
-
-def _roles(job: Job, config: Config) -> Iterator[str]:
-    """Registry names of the models of a job."""
-    scale, wildcards = config.scale(job.wildcards.get("scale", "")), job.wildcards
-    if job.rule in ("encode_images", "score_images"):
-        yield scale.models[wildcards["encoder" if job.rule == "encode_images" else "scorer"]]
-    elif job.gpus and "policy" in wildcards and job.rule != "evaluate_vbench":
-        yield scale.models[config.base_model(wildcards["policy"], wildcards["scale"])]
-    if job.rule == "train_grpo":
-        run = config.run(parse_policy(wildcards["policy"]).name, wildcards["scale"])
-        learner = config.discriminator(run["discriminator"], wildcards["scale"]) if run["discriminator"] else {}
-        roles = [*run["rewards"], *run["watch"], *([learner["model"]] if learner else [])]
-        yield from (scale.models[role] for role in roles if role in scale.models)
-
-
-def _data(job: Job, config: Config) -> Iterator[str]:
-    """Registry names of the data sets of a job."""
-    if job.rule == "make_prompts":
-        yield config.scale(job.wildcards["scale"]).prompt_source(job.wildcards["prompt_set"])
-    elif job.rule == "import_images":
-        yield config.scale(job.wildcards["scale"]).data[job.wildcards["dataset"]]
+def sources_of(job: Job) -> set[Source]:
+    """Registry entries whose files a job reads: the records of their downloads are among its inputs."""
+    return {entry_of(path) for path in job.input if Path(path).is_relative_to(RECORDS)}

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ..jobs import Job
 from ..spec import Config, parse_policy
-from .jobs import Job
 from .numbers import Numbers
 
 SAMPLING, TRAINING, JUDGING = "sampling", "training", "judging"
