@@ -25,35 +25,33 @@ def networks() -> list[str]:
     return rows
 
 
-def runs() -> list[str]:
-    """A row for every entry that was run, by its last record."""
-    if not RECORDS.exists():
-        return []
-    rows = ["| entry | what was run | smaller than published | minutes | memory |", "|---|---|---|---|---|"]
-    records = {}
-    for line in RECORDS.read_text(encoding="utf-8").splitlines():
+def runs(page: str) -> list[str]:
+    """A row for every entry that was run, by its last record; rows of the page without a record here stay."""
+    heading = ["| entry | what was run | smaller than published | minutes | memory |", "|---|---|---|---|---|"]
+    rows = {row.split("`")[1]: row for row in between(page, "runs").splitlines() if row.startswith("| `")}
+    for line in RECORDS.read_text(encoding="utf-8").splitlines() if RECORDS.exists() else ():
         record = json.loads(line)
-        records[record["title"]] = record
-    for title, record in sorted(records.items()):
         minutes = sum(run["seconds"] for run in record["runs"]) / 60
         peak = max(run["peak_gb"] for run in record["runs"])
-        rows.append(f"| `{title}` | {record['ran']} | {record['reduced']} | {minutes:.1f} | {peak:.1f} GB |")
-    return rows
+        about = f"{record['ran']} | {record['reduced']} | {minutes:.1f} | {peak:.1f} GB"
+        rows[record["title"]] = f"| `{record['title']}` | {about} |"
+    return heading + [rows[title] for title in sorted(rows)]
+
+
+def between(page: str, name: str) -> str:
+    """What stands between the two marks of a table."""
+    return page.partition(BEGIN.format(name))[2].partition(END.format(name))[0]
 
 
 def replaced(page: str, name: str, rows: list[str]) -> str:
-    """The page with these rows between its two marks; unchanged without rows."""
-    if not rows:
-        return page
-    head, _, rest = page.partition(BEGIN.format(name))
-    tail = rest.partition(END.format(name))[2]
-    return "\n".join([head + BEGIN.format(name), "", *rows, "", END.format(name)]) + tail
+    """The page with these rows between its two marks."""
+    return page.replace(between(page, name), "\n".join(["", "", *rows, "", ""]))
 
 
 def main() -> None:
     """Write both tables."""
     page = PAGE.read_text(encoding="utf-8")
-    for name, rows in (("networks", networks()), ("runs", runs())):
+    for name, rows in (("networks", networks()), ("runs", runs(page))):
         page = replaced(page, name, rows)
     PAGE.write_text(page, encoding="utf-8")
 
