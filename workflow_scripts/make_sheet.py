@@ -47,10 +47,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _read(show: str, title: str, selection: str, rewards: str, *parts: str):
-    from workflow_scripts.lib.metrics.inputs import read_table
+    from workflow_scripts.lib.metrics.inputs import read_table_parts
     from workflow_scripts.lib.results.sheets import read_column
 
-    ranking = None if rewards == "-" else read_table([rewards], "score_rewards")
+    ranking = None if rewards == "-" else read_table_parts([rewards])
     return read_column(title, selection, [Path(part) for part in parts], ranking, int(show))
 
 

@@ -217,7 +217,7 @@ def test_score_rewards_command_line(part_file, clip_folder, tmp_path, monkeypatc
     with pytest.raises(UserError, match="head.safetensors was made by encoder 'dino'"):
         score_rewards(command)
     part_file.write_text(part_file.read_text() + " ")
-    with pytest.raises(UserError, match="stale"):
+    with pytest.raises(UserError, match="made of other images"):
         score_rewards(command)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import UserError
 from . import bootstrap, fid, vbench
-from .inputs import FeatureSet
+from .inputs import ComparedFeatures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class Aggregator:
             name, float(values[defined].mean()), bootstrap.mean_bootstrap(values, self._counts), int(defined.sum())
         )
 
-    def add_frechet(self, name: str, images: FeatureSet) -> None:
+    def add_frechet(self, name: str, images: ComparedFeatures) -> None:
         """Fréchet distance to the reference images, its bootstrap centred on the point estimate."""
         features = self._features(name, images)
         sample = fid.fit_gaussian(features, self.minimum_images, f"'{name}'")
@@ -54,7 +54,7 @@ class Aggregator:
         columns = fid.frechet_bootstrap(features, reference, self._counts[:, self._cluster])
         self._add(name, value, bootstrap.centred(columns, value), len(features))
 
-    def add_kernel(self, name: str, images: FeatureSet) -> None:
+    def add_kernel(self, name: str, images: ComparedFeatures) -> None:
         """Kernel distance to the reference images, its bootstrap centred on the point estimate."""
         features = self._features(name, images)
         for rows, what in ((features, f"'{name}'"), (images.reference, f"reference of '{name}'")):
@@ -75,7 +75,7 @@ class Aggregator:
 
         return pd.DataFrame(self._columns)
 
-    def _features(self, name: str, images: FeatureSet) -> np.ndarray:
+    def _features(self, name: str, images: ComparedFeatures) -> np.ndarray:
         if len(images.keys) != len(images.features):
             raise UserError(
                 f"'{name}': {len(images.features)} feature vectors for {len(images.keys)} images; "

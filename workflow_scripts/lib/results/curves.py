@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..spec.curves import Line, Panel
+from ..tables import read_table
 from .figures import CURVE, LINES, MOST_PANELS_IN_A_ROW, PANEL_INCHES, STYLE
 
 if TYPE_CHECKING:
@@ -42,15 +43,7 @@ class CurvePanel:
 
 def read_history(policy: Path) -> "pd.DataFrame":
     """The history beside a policy file, a row per epoch; UserError where there is none."""
-    import pandas as pd
-
-    path = policy.with_name("history.parquet")
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read {path} ({error}); train the run again: rm '{policy}' and run the same command"
-        ) from error
+    return read_table(policy.with_name("history.parquet"))
 
 
 def curve_panels(panels: Sequence[Panel], histories: Mapping[str, "pd.DataFrame"]) -> list[CurvePanel]:

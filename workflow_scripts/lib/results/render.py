@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..spec.scales import PAPER
+from ..tables import read_table
 from .tables import COLUMNS, SIDE_BY_SIDE
 from .verdicts import BASELINE, MARKS
 from .writing import markdown_table
@@ -53,12 +54,7 @@ class Grid:
 
 def read_rows(path) -> "pd.DataFrame":
     """A long-form table from its CSV; UserError when it is none."""
-    import pandas as pd
-
-    try:
-        rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} ({error}); remake it with make_table") from error
+    rows = read_table(path)
     if missing := [column for column in COLUMNS if column not in rows]:
         raise UserError(f"{path} is no table of make_table: it has no column {', '.join(missing)}; remake it")
     return rows

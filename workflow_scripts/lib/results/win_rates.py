@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..spec import Study
+from ..tables import read_table
 from .figures import CURVE, STYLE
 
 if TYPE_CHECKING:
@@ -44,12 +45,7 @@ class StudyPanel:
 
 def read_panel(study: Study, path: Path) -> StudyPanel:
     """The panel of a study from what analyse_votes or proxy_win_rate wrote; UserError for another study's file."""
-    import pandas as pd
-
-    try:
-        rows = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} ({error}); remake it with snakemake") from error
+    rows = read_table(path)
     if set(rows.get("study", ())) != {study.name}:
         raise UserError(
             f"{path} does not hold the win rates of study '{study.name}'; give those of each study in order"
