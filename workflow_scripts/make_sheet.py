@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `make_sheet`."""
     args = _arguments(argv)
 
-    from workflow_scripts.lib.results.figures import save
+    from workflow_scripts.lib.results.plotting import save
     from workflow_scripts.lib.results.sheets import animate_sheet, draw_sheet
 
     blocks: dict[str, list] = {}

@@ -11,7 +11,8 @@ from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.metrics.bootstrap import Estimate, interval
 from workflow_scripts.lib.metrics.record import write_metrics
 from workflow_scripts.lib.results import sheets
-from workflow_scripts.lib.results.figures import Panel, draw_ranks, save
+from workflow_scripts.lib.results.plotting import save
+from workflow_scripts.lib.results.ranks import Panel, draw_ranks
 from workflow_scripts.lib.shards import ImageRecord, ShardWriter, key_of, write_part
 from workflow_scripts.lib.spec import load_config
 

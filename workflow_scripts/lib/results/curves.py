@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import UserError
 from ..spec.curves import Line, Panel
 from ..tables import read_table
-from .figures import CURVE, LINES, MOST_PANELS_IN_A_ROW, PANEL_INCHES, STYLE
+from .plotting import CURVE, LINES, MOST_PANELS_IN_A_ROW, PANEL_INCHES, STYLE, panel_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,11 +74,9 @@ def draw_curves(panels: Sequence[CurvePanel]) -> "Figure":
     down = -(-len(panels) // across)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.25 * PANEL_INCHES[0] * across, PANEL_INCHES[1] * down + 0.3), layout="constrained")
-        axes = figure.subplots(down, across, squeeze=False).ravel()
-        for ax, panel in zip(axes, panels, strict=False):
+        axes = panel_axes(figure, len(panels), across)
+        for ax, panel in zip(axes, panels, strict=True):
             _draw(ax, panel, colours)
-        for ax in axes[len(panels) :]:
-            ax.remove()
         handles = [Line2D([], [], color=colour, linewidth=1.4, label=name) for name, colour in colours.items()]
         if any(curve.references is not None for panel in panels for curve in panel.curves):
             handles.append(Line2D([], [], color="#555555", linewidth=1, linestyle="--", label="its reference images"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from ..spec.scales import PAPER
 from ..tables import read_table
-from .tables import COLUMNS, SIDE_BY_SIDE
+from .tables import ARROWS, COLUMNS, SIDE_BY_SIDE
 from .verdicts import BASELINE, MARKS
 from .writing import markdown_table
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EMPTY = "–"
-ARROWS = {"lower": "↓", "higher": "↑"}
 NOT_COMPARED = "Numbers at scale {scale} are never compared with the paper's values, only directions are."
 DIRECTIONS = (
     "✓ the expected direction, ✗ the opposite, in brackets when the 95 % interval of the paired difference includes 0."

@@ -71,7 +71,7 @@ def draw_sheet(blocks: Mapping[str, Sequence[SheetColumn]], cell: int = 256, blu
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from .figures import STYLE
+    from .plotting import STYLE
 
     heights = {base: TITLES + len(_common_prompts(columns)) * (cell + GAP) for base, columns in blocks.items()}
     width = LABEL + max(map(len, blocks.values())) * (cell + GAP)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..spec import Config
 from ..spec.scales import PAPER
 from ..spec.tables import Column, PlannedRow, RowName, Table, expectations
 from . import verdicts
@@ -19,6 +20,7 @@ COLUMNS = (
     "against", "expected", "difference", "difference_low", "difference_high", "verdict", "run", "selection", "command",
 )  # fmt: skip
 
+ARROWS = {"lower": "↓", "higher": "↑"}
 
 BELOW, SIDE_BY_SIDE = "below", "side by side"
 """Where the blocks of other bases stand."""
@@ -41,6 +43,15 @@ class ScaledTable:
     def compared_with(self, row: PlannedRow) -> PlannedRow | None:
         """The row that the verdict on `row` is about; None when there is none or the scale does not run it."""
         return self.find(row.row.better_than[0]) if row.row.better_than else None
+
+
+def scaled_table(config: Config, name: str, scale: str) -> ScaledTable:
+    """A table or figure with its rows, columns and column titles at a scale; UserError for unknown names."""
+    metrics = config.scale(scale).metrics
+    sheet = config.figure(name) if name in config.figures else config.table(name)
+    columns = config.table_columns(name, scale)
+    titles = {column.name: metrics[column.name]["title"] for column in columns}
+    return ScaledTable(sheet, config.scale(scale).name, config.table_rows(name, scale), columns, titles)
 
 
 def candidate_of(row: PlannedRow) -> Candidate:

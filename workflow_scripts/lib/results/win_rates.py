@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from ..spec import Study
 from ..tables import read_table
-from .figures import CURVE, STYLE
+from .plotting import CURVE, STYLE, panel_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,11 +66,9 @@ def draw_win_rates(panels: Sequence[StudyPanel]) -> "Figure":
     heights = [AROUND + BAR_HEIGHT * max(len(panel.bars) for panel in row) for row in rows]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(PANEL_WIDTH * across, sum(heights)), layout="constrained")
-        axes = figure.subplots(len(rows), across, squeeze=False, height_ratios=heights).ravel()
-        for ax, panel in zip(axes, panels, strict=False):
+        axes = panel_axes(figure, len(panels), across, height_ratios=heights)
+        for ax, panel in zip(axes, panels, strict=True):
             _draw(ax, panel)
-        for ax in axes[len(panels) :]:
-            ax.remove()
     return figure
 
 
