@@ -9,6 +9,13 @@ from tiny_encoders import PROMPTS, pictures, use_registry
 from torch.nn.functional import layer_norm, softmax
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.pixels import (
+    CLIP_MEAN,
+    CLIP_STD,
+    Preprocessing,
+    resize_in_two_passes,
+    resize_uint8,
+)
 from workflow_scripts.lib.rewards.clip import CLIPTokensWithText
 from workflow_scripts.lib.rewards.encoders import (
     CLIPImageEmbeddings,
@@ -18,13 +25,6 @@ from workflow_scripts.lib.rewards.encoders import (
     load_encoder,
 )
 from workflow_scripts.lib.rewards.inception import CLEAN, LEGACY, InceptionFeatures
-from workflow_scripts.lib.rewards.pixels import (
-    CLIP_MEAN,
-    CLIP_STD,
-    Preprocessing,
-    resize_in_two_passes,
-    resize_uint8,
-)
 from workflow_scripts.lib.rewards.scorers import load_scorer
 from workflow_scripts.lib.rewards.tiny_features import TinyFeatureExtractor
 

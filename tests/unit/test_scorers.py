@@ -9,9 +9,9 @@ import torch
 from tiny_encoders import PROMPTS, SIZES, pictures, use_registry
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.pixels import Preprocessing
 from workflow_scripts.lib.rewards import encoders, image_reward, scorers
 from workflow_scripts.lib.rewards.image_reward import ImageRewardModel, rename_original
-from workflow_scripts.lib.rewards.pixels import Preprocessing
 from workflow_scripts.lib.rewards.scorers import CLIPScore, HPSv2, ImageReward, PickScore, load_scorer
 from workflow_scripts.lib.shards import key_of
 

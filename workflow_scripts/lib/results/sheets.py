@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UserError
+from ..metrics.selection import selected_keys
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-    from ..shards import Collection
 
 DPI = 200
 GAP = 8  # pixels between images
@@ -45,22 +44,6 @@ def read_column(
     collection = Collection(parts)
     found = list(collection.images(selected_keys(selection, collection, rewards, show)))
     return SheetColumn(title, [row.prompt for row, _ in found], [image for _, image in found])
-
-
-def selected_keys(selection: str, collection: "Collection", rewards: "pd.DataFrame | None", show: int) -> list[str]:
-    """Keys of the selected images of `show` prompts, spread evenly over a collection, in the order of the prompts."""
-    from ..metrics.selection import choose
-
-    pool = collection.index() if rewards is None else rewards
-    return choose(pool[pool["prompt_id"].isin(spread(pool["prompt_id"], show))], selection)
-
-
-def spread(prompt_ids: Sequence[int], count: int) -> list[int]:
-    """`count` prompts spread evenly over all, ascending: a fixed rule, so that nobody picks the pretty ones."""
-    distinct = sorted(set(map(int, prompt_ids)))
-    if count > len(distinct):
-        raise UserError(f"{count} prompts asked for, the collection has {len(distinct)}")
-    return [distinct[i * len(distinct) // count] for i in range(count)]
 
 
 def draw_sheet(blocks: Mapping[str, Sequence[SheetColumn]], cell: int = 256, blur: float = 0) -> "Figure":

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..batches import FittingBatches
 from ..errors import UserError
 from ..overlap import ahead
-from .pixels import Images, Preprocessing
+from ..pixels import Images, Preprocessing
 from .tiny_features import TinyFeatureExtractor
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from torch import Tensor
 from ..errors import UserError
 from ..metrics.clipscore import caption, clip_score
 from ..metrics.preference import hps_score, image_reward, pick_score
+from ..pixels import Images, Preprocessing
 from .clip import TransformersCLIP
 from .encoders import Encoder, build_encoder
 from .image_reward import ImageRewardModel
-from .pixels import Images, Preprocessing
 
 
 def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
