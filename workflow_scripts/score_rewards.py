@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.errors import UserError
     from workflow_scripts.lib.features import read_features
     from workflow_scripts.lib.rewards.features import common_encoder
-    from workflow_scripts.lib.rewards.rpl import load_reward_model
+    from workflow_scripts.lib.rewards.reward_heads import load_reward_model
     from workflow_scripts.lib.rewards.scoring import score_features
     from workflow_scripts.lib.shards import Part
     from workflow_scripts.lib.tables import image_table, write_table

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from workflow_scripts.lib.features import read_features, write_features
 from workflow_scripts.lib.rewards.encoders import encode_part
-from workflow_scripts.lib.rewards.rpl import RewardPredictionLayer
+from workflow_scripts.lib.rewards.reward_heads import RewardPredictionLayer
 from workflow_scripts.lib.rewards.training import train_step
 
 from .bench_c6_scoring import make_encoder, make_part

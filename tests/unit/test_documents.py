@@ -133,7 +133,7 @@ def results(tmp_path, monkeypatch):
 
     from workflow_scripts.lib.diffusion.pipelines import save_policy
     from workflow_scripts.lib.rewards.encoders import load_encoder
-    from workflow_scripts.lib.rewards.rpl import RewardModel, RewardPredictionLayer, save_reward_model
+    from workflow_scripts.lib.rewards.reward_heads import RewardModel, RewardPredictionLayer, save_reward_model
 
     monkeypatch.chdir(REPOSITORY)
     unet = UNet2DConditionModel.from_pretrained("resources/zoo/sd15", subfolder="unet")

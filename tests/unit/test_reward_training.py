@@ -12,7 +12,7 @@ from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.features import read_features, write_features
 from workflow_scripts.lib.rewards import training
 from workflow_scripts.lib.rewards.features import FeatureSet, common_encoder
-from workflow_scripts.lib.rewards.rpl import load_reward_model
+from workflow_scripts.lib.rewards.reward_heads import load_reward_model
 from workflow_scripts.lib.rewards.scoring import head_logits
 from workflow_scripts.lib.rewards.settings import RewardConfig
 from workflow_scripts.lib.rewards.training import auc, stratified_split, train_head, train_reward_model

@@ -201,7 +201,7 @@ def test_score_images_command_line(part_file, clip_folder, tmp_path, monkeypatch
 
 def test_score_rewards_command_line(part_file, clip_folder, tmp_path, monkeypatch):
     from workflow_scripts.encode_images import main as encode_images
-    from workflow_scripts.lib.rewards.rpl import RewardModel, RewardPredictionLayer, save_reward_model
+    from workflow_scripts.lib.rewards.reward_heads import RewardModel, RewardPredictionLayer, save_reward_model
     from workflow_scripts.score_rewards import main as score_rewards
 
     use_registry(monkeypatch, clip={"class": "CLIPVisionTokens", "source": {"path": str(clip_folder)}})
