@@ -1,5 +1,7 @@
 """From per-image scores and features to the metrics of one policy under one selection, with their bootstrap."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +33,7 @@ class Aggregator:
         self.metrics: dict[str, dict[str, float]] = {}
         self._columns: dict[str, np.ndarray] = {}
 
-    def add_mean(self, name: str, scores: "pd.Series") -> None:
+    def add_mean(self, name: str, scores: pd.Series) -> None:
         """Mean over prompts of scores by key; prompts for which the metric is not defined (NaN) are left out."""
         missing = [key for key in self.keys if key not in scores.index]
         self._require_all(name, missing, "score_images")
@@ -63,13 +65,13 @@ class Aggregator:
         columns = fid.kernel_bootstrap(features, images.reference, self._counts[:, self._cluster])
         self._add(name, value, bootstrap.centred(columns, value), len(features))
 
-    def add_vbench(self, name: str, clips: "pd.DataFrame") -> None:
+    def add_vbench(self, name: str, clips: pd.DataFrame) -> None:
         """VBench's total of the scores of its clips, which are of prompts of its own; its bootstrap resamples those."""
         value = vbench.summarise(vbench.mean_scores(clips)).total
         columns = vbench.total_bootstrap(clips, len(self._counts), self._seed)
         self._add(name, value, columns, clips["prompt"].nunique())
 
-    def columns(self) -> "pd.DataFrame":
+    def columns(self) -> pd.DataFrame:
         """The bootstrap: a row per resample, a column per metric."""
         import pandas as pd
 

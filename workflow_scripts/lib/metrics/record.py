@@ -1,5 +1,7 @@
 """Metrics files: the JSON of one policy under one selection, and the bootstrap beside it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ def write_metrics(
     *,
     num_prompts: int,
     metrics: Mapping[str, Mapping[str, float]],
-    columns: "pd.DataFrame",
+    columns: pd.DataFrame,
 ) -> None:
     """Write the metrics file `path` (.json) after the bootstrap beside it (a row per resample, a column per metric)."""
     write_table(bootstrap_path(path), columns)

@@ -1,5 +1,7 @@
 """Figures of training histories: rewards and ground truth over the steps of several runs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -41,12 +43,12 @@ class CurvePanel:
     curves: list[Curve]
 
 
-def read_history(policy: Path) -> "pd.DataFrame":
+def read_history(policy: Path) -> pd.DataFrame:
     """The history beside a policy file, a row per epoch; UserError where there is none."""
     return read_table(policy.with_name("history.parquet"))
 
 
-def curve_panels(panels: Sequence[Panel], histories: Mapping[str, "pd.DataFrame"]) -> list[CurvePanel]:
+def curve_panels(panels: Sequence[Panel], histories: Mapping[str, pd.DataFrame]) -> list[CurvePanel]:
     """The panels of a figure from histories by run; runs without one are left out, and panels without a curve.
 
     UserError for a column that a history lacks, unless the panel is optional.
@@ -63,7 +65,7 @@ def smooth(values: np.ndarray, share: float = SMOOTHED_SHARE) -> np.ndarray:
     return (sums[last] - sums[first]) / (last - first)
 
 
-def draw_curves(panels: Sequence[CurvePanel]) -> "Figure":
+def draw_curves(panels: Sequence[CurvePanel]) -> Figure:
     """Draw the panels side by side, four to a row: running means over faint values, the references' dashed."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -84,7 +86,7 @@ def draw_curves(panels: Sequence[CurvePanel]) -> "Figure":
     return figure
 
 
-def _lacking(panel: Panel, histories: Mapping[str, "pd.DataFrame"]) -> bool:
+def _lacking(panel: Panel, histories: Mapping[str, pd.DataFrame]) -> bool:
     """Whether an optional panel is to be left out."""
     for line in panel.lines:
         history = histories.get(line.row.policy)
@@ -105,12 +107,12 @@ def _columns(panel: Panel, line: Line) -> Iterator[str]:
         yield line.references
 
 
-def _panel(panel: Panel, histories: Mapping[str, "pd.DataFrame"]) -> CurvePanel:
+def _panel(panel: Panel, histories: Mapping[str, pd.DataFrame]) -> CurvePanel:
     curves = [_curve(panel.x, line, histories[line.row.policy]) for line in panel.lines if line.row.policy in histories]
     return CurvePanel(panel.title, panel.x_title, curves)
 
 
-def _curve(x: str, line: Line, history: "pd.DataFrame") -> Curve:
+def _curve(x: str, line: Line, history: pd.DataFrame) -> Curve:
     """Epochs that have the value; a discriminator's epoch may lack it."""
     shown = history[history[line.column].notna() & history[x].notna()]
     references = shown[line.references].to_numpy(float) if line.references else None
@@ -122,7 +124,7 @@ def _colours(panels: Sequence[CurvePanel]) -> dict[str, str]:
     return dict(zip(names, cycle(COLOURS), strict=False))
 
 
-def _draw(ax: "Axes", panel: CurvePanel, colours: Mapping[str, str]) -> None:
+def _draw(ax: Axes, panel: CurvePanel, colours: Mapping[str, str]) -> None:
     for curve in panel.curves:
         colour = colours[curve.name]
         if (np.diff(curve.x) > 0).all():  # against another quantity single epochs are a tangle

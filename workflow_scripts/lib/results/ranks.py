@@ -1,5 +1,7 @@
 """Rank figures: metrics against the rank of samples by a reward (Fig. 2 of arXiv 2506.13846)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -39,7 +41,7 @@ def rank_panels(figure: ScaledTable, evidence: Evidence) -> list[Panel]:
     return [_panel(figure, column, evidence) for column in figure.columns]
 
 
-def draw_ranks(panels: Sequence[Panel]) -> "Figure":
+def draw_ranks(panels: Sequence[Panel]) -> Figure:
     """Draw the panels side by side, four to a row, with one legend below; reward grows to the right."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -73,7 +75,7 @@ def _panel(figure: ScaledTable, column: Column, evidence: Evidence) -> Panel:
     return Panel(figure.titles[column.name], column.better, values, low, high, rho, lines)
 
 
-def _draw(ax: "Axes", panel: Panel) -> None:
+def _draw(ax: Axes, panel: Panel) -> None:
     ranks = np.arange(1, len(panel.values) + 1)
     ax.fill_between(ranks, panel.low, panel.high, color=CURVE, alpha=0.18, linewidth=0, label="95 % CI over prompts")
     ax.plot(ranks, panel.values, color=CURVE, linewidth=1.2, marker="o", markersize=3, label="samples of one rank")

@@ -3,6 +3,8 @@
 Columns of one base model are a block; blocks stand below each other.
 """
 
+from __future__ import annotations
+
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +38,7 @@ class SheetColumn:
 
 
 def read_column(
-    title: str, selection: str, parts: Sequence[Path], rewards: "pd.DataFrame | None", show: int
+    title: str, selection: str, parts: Sequence[Path], rewards: pd.DataFrame | None, show: int
 ) -> SheetColumn:
     """The selected images of `show` prompts, spread evenly over a collection."""
     from ..shards import Collection
@@ -46,7 +48,7 @@ def read_column(
     return SheetColumn(title, [row.prompt for row, _ in found], [image for _, image in found])
 
 
-def draw_sheet(blocks: Mapping[str, Sequence[SheetColumn]], cell: int = 256, blur: float = 0) -> "Figure":
+def draw_sheet(blocks: Mapping[str, Sequence[SheetColumn]], cell: int = 256, blur: float = 0) -> Figure:
     """Draw blocks of images that fit into `cell` pixels, blurred by a Gaussian of `blur` pixels (0: not at all).
 
     UserError when the columns of a block show other prompts than its first.
@@ -67,9 +69,7 @@ def draw_sheet(blocks: Mapping[str, Sequence[SheetColumn]], cell: int = 256, blu
     return figure
 
 
-def _draw_block(
-    figure: "Figure", base: str, columns: Sequence[SheetColumn], top: float, cell: int, blur: float
-) -> None:
+def _draw_block(figure: Figure, base: str, columns: Sequence[SheetColumn], top: float, cell: int, blur: float) -> None:
     bold = {"va": "bottom", "fontsize": 8, "fontweight": "bold"}
     _text(figure, LABEL - 16, top + TITLES - 10, base, ha="right", **bold)
     for i, column in enumerate(columns):
@@ -142,7 +142,7 @@ def _common_prompts(columns: Sequence[SheetColumn]) -> Sequence[str]:
     return first.prompts
 
 
-def _place(figure: "Figure", image: np.ndarray, left: float, top: float, cell: int) -> None:
+def _place(figure: Figure, image: np.ndarray, left: float, top: float, cell: int) -> None:
     """Put an image, pixel for pixel, into the middle of a cell; coordinates in pixels from the upper left corner."""
     (width, height), (h, w) = figure.get_size_inches() * DPI, image.shape[:2]
     left, top = left + (cell - w) // 2, top + (cell - h) // 2
@@ -151,7 +151,7 @@ def _place(figure: "Figure", image: np.ndarray, left: float, top: float, cell: i
     ax.set_axis_off()
 
 
-def _text(figure: "Figure", x: float, y: float, text: str, **style) -> None:
+def _text(figure: Figure, x: float, y: float, text: str, **style) -> None:
     """Write a text as it is: a prompt with dollar signs is no formula."""
     width, height = figure.get_size_inches() * DPI
     figure.text(x / width, 1 - y / height, text, linespacing=1.25, parse_math=False, **style)

@@ -1,5 +1,7 @@
 """Tables in long form: a row per cell, with our value and the paper's, what the verdict is about, and the command."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +66,7 @@ def name_of(row: PlannedRow, base: str) -> str:
     return row.row.row if row.row.base == base else f"{row.row.row} ({row.row.base})"
 
 
-def long_form(table: ScaledTable, evidence: Evidence) -> "pd.DataFrame":
+def long_form(table: ScaledTable, evidence: Evidence) -> pd.DataFrame:
     """All cells of a table (COLUMNS), in its order.
 
     Values are compared with the paper's at paper scale only; elsewhere verdicts are about directions.

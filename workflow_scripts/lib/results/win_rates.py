@@ -1,5 +1,7 @@
 """Figures of user studies: shares of votes for B, or an automatic stand-in where nobody has voted."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +58,7 @@ def read_panel(study: Study, path: Path) -> StudyPanel:
     return StudyPanel(a, b, PROXY, [_bar(row.scorer, row.b_above_a, row) for row in rows.itertuples()])
 
 
-def draw_win_rates(panels: Sequence[StudyPanel]) -> "Figure":
+def draw_win_rates(panels: Sequence[StudyPanel]) -> Figure:
     """Draw the panels two to a row: bars of 100 %, B's share from the left; diamonds are the paper's raters."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -76,7 +78,7 @@ def _bar(name: str, share: float, row, paper: float | None = None) -> Bar:
     return Bar(name, share, row.ci_low, row.ci_high, None if paper is None or paper != paper else paper)
 
 
-def _draw(ax: "Axes", panel: StudyPanel) -> None:
+def _draw(ax: Axes, panel: StudyPanel) -> None:
     colour = CURVE if panel.source == VOTES else STAND_IN
     for place, bar in enumerate(panel.bars):
         ax.barh(place, 100, height=0.7, color=OTHER)
