@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.lib.rewards.assigned import random_rewards, rewards_from_scores
-    from workflow_scripts.lib.rewards.tables import read_table, write_table
     from workflow_scripts.lib.shards import Part
+    from workflow_scripts.lib.tables import read_table, write_table
 
     if args.random:
         tables = [random_rewards(Part(path).index()) for path in args.random]

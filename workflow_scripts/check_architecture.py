@@ -23,11 +23,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     table = load_config(args.config).architectures[args.table].data
     rows = pd.DataFrame(checked(table["layers"]))
-    about = (args.table, table["title"], table["caption"])
+    about = (table["title"], table["caption"])
     texts = {
         ".csv": lambda: rows.to_csv(index=False),
         ".md": lambda: render.plain_markdown(rows, *about),
-        ".tex": lambda: render.plain_latex(rows, *about),
+        ".tex": lambda: render.plain_latex(rows, args.table, *about),
     }
     write_texts(args.out, texts)
 

@@ -80,17 +80,17 @@ def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 def _selected(args: argparse.Namespace) -> tuple[list[str], Sequence[int]]:
     """Keys of the selected images and their prompts, from the rewards, the index of the images or a score table."""
-    from workflow_scripts.lib.metrics.inputs import read_table
+    from workflow_scripts.lib.metrics.inputs import read_table_parts
     from workflow_scripts.lib.metrics.selection import choose, parse
 
     if args.selection_file:
-        pool = read_table(args.selection_file, "score_rewards")
+        pool = read_table_parts(args.selection_file)
     elif parse(args.selection).reward is not None:
         raise UserError(f"selection '{args.selection}' needs --selection-file with the rewards of the images")
     elif args.images:
         pool = _index(args.images)
     elif args.scores:
-        pool = read_table(next(iter(_grouped(args.scores).values())), "score_images")
+        pool = read_table_parts(next(iter(_grouped(args.scores).values())))
     else:
         raise UserError("nothing to compute: give --scores, or --images with --features")
     keys = choose(pool, args.selection)
@@ -112,7 +112,7 @@ def _add_scores(aggregator, args: argparse.Namespace) -> None:
 
 
 def _add_distances(aggregator, args: argparse.Namespace) -> None:
-    from workflow_scripts.lib.metrics.inputs import FeatureSet, read_features
+    from workflow_scripts.lib.metrics.inputs import ComparedFeatures, read_feature_parts
 
     features, references = _grouped(args.features), _grouped(args.reference_features)
     if features.keys() != references.keys():
@@ -121,7 +121,8 @@ def _add_distances(aggregator, args: argparse.Namespace) -> None:
         raise UserError("--features needs --images, whose index says which feature vector belongs to which image")
     keys, sets = _index(args.images)["key"].tolist() if features else [], {}
     for metric, paths in features.items():
-        sets[metric] = FeatureSet(keys, read_features(paths, args.images), read_features(references[metric]))
+        reference = read_feature_parts(references[metric])
+        sets[metric] = ComparedFeatures(keys, read_feature_parts(paths, args.images), reference)
         aggregator.add_frechet(metric, sets[metric])
     for metric, source in args.kernel:
         if source not in sets:
@@ -132,12 +133,12 @@ def _add_distances(aggregator, args: argparse.Namespace) -> None:
 
 
 def _add_vbench(aggregator, args: argparse.Namespace) -> None:
-    from workflow_scripts.lib.metrics.inputs import read_clip_scores
+    from workflow_scripts.lib.tables import read_table
 
     if args.vbench and args.selection != "first":
         raise UserError(f"VBench scores all clips of a prompt; selection '{args.selection}' has no total of it")
     for metric, path in args.vbench:
-        aggregator.add_vbench(metric, read_clip_scores(path))
+        aggregator.add_vbench(metric, read_table(path))
 
 
 if __name__ == "__main__":

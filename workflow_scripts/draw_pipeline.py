@@ -17,8 +17,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--out", type=Path, nargs="+", required=True, help="files to write, .pdf or .png")
     args = options.parse_args(argv)
 
-    from workflow_scripts.lib.results.figures import save
     from workflow_scripts.lib.results.pipeline import draw_pipeline, read_pipeline, stages_of
+    from workflow_scripts.lib.results.plotting import save
 
     pipeline = read_pipeline(*map(_rulegraph, filter(None, (args.target, args.next_round))))
     save(draw_pipeline(pipeline, stages_of(sorted(args.rules.glob("*.smk")))), args.out)

@@ -13,10 +13,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `encode_images`."""
     args = _parser().parse_args(argv)
 
+    from workflow_scripts.lib.features import write_features
     from workflow_scripts.lib.models import identity
     from workflow_scripts.lib.provenance import fingerprint
     from workflow_scripts.lib.rewards.encoders import encode_part, load_encoder
-    from workflow_scripts.lib.rewards.features import write_features
     from workflow_scripts.lib.shards import Part
     from workflow_scripts.lib.spec import load_config
 

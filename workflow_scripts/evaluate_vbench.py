@@ -14,11 +14,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `evaluate_vbench`."""
     args = _arguments(argv)
 
-    from workflow_scripts.lib.files import atomic_write, sha256, write_json
+    from workflow_scripts.lib.files import sha256, write_json
     from workflow_scripts.lib.metrics.vbench import summarise
     from workflow_scripts.lib.metrics.vbench_package import clip_table, evaluate, read_suite, require_package
     from workflow_scripts.lib.provenance import code_of, fingerprint
     from workflow_scripts.lib.shards import Collection
+    from workflow_scripts.lib.tables import write_table
 
     suite = read_suite(args.full_info)
     require_package(args.weights)
@@ -34,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             *collections, suite, args.out.with_suffix(""), fps=args.fps, device=args.device, fingerprint=made_of
         )
     scores = {name: result["score"] for name, result in results.items()}
-    with atomic_write(args.clip_scores) as temporary:
-        clip_table(results, suite).to_parquet(temporary, index=False)
+    write_table(args.clip_scores, clip_table(results, suite))
     write_json(args.out, {"dimensions": scores, **summarise(scores)._asdict()})
 
 

@@ -31,14 +31,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--out", type=Path, required=True, help="part file (.json)")
     args = options.parse_args(argv)
 
-    import pandas as pd
-
     from workflow_scripts.lib.data.images import contents, read_dataset
     from workflow_scripts.lib.data.importing import import_part
     from workflow_scripts.lib.data.references import read_references
     from workflow_scripts.lib.files import sha256
     from workflow_scripts.lib.provenance import code_of, fingerprint
     from workflow_scripts.lib.spec import load_config
+    from workflow_scripts.lib.tables import read_table
 
     config = load_config()
     source = config.data_entry(args.dataset)
@@ -51,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     about["data_folder"] = Path(config.settings["data_folder"])
     if args.prompts:
-        prompts = pd.read_parquet(args.prompts)
+        prompts = read_table(args.prompts)
         read, total = partial(read_references, **about, prompts=prompts), args.count * len(prompts)
     else:
         read, total = partial(read_dataset, **about), args.count

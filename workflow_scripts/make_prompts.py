@@ -19,14 +19,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.parse_args(argv)
 
     from workflow_scripts.lib.data.prompts import draw_prompts
-    from workflow_scripts.lib.files import atomic_write
     from workflow_scripts.lib.spec import load_config
+    from workflow_scripts.lib.tables import write_table
 
     config = load_config()
     source = config.data_entry(args.source)
     prompts = draw_prompts(source, args.prompt_set, args.count, args.seed, Path(config.settings["data_folder"]))
-    with atomic_write(args.out) as temporary:
-        prompts.to_parquet(temporary, index=False)
+    write_table(args.out, prompts)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `make_sheet`."""
     args = _arguments(argv)
 
-    from workflow_scripts.lib.results.figures import save
+    from workflow_scripts.lib.results.plotting import save
     from workflow_scripts.lib.results.sheets import animate_sheet, draw_sheet
 
     blocks: dict[str, list] = {}
@@ -47,10 +47,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _read(show: str, title: str, selection: str, rewards: str, *parts: str):
-    from workflow_scripts.lib.metrics.inputs import read_table
+    from workflow_scripts.lib.metrics.inputs import read_table_parts
     from workflow_scripts.lib.results.sheets import read_column
 
-    ranking = None if rewards == "-" else read_table([rewards], "score_rewards")
+    ranking = None if rewards == "-" else read_table_parts([rewards])
     return read_column(title, selection, [Path(part) for part in parts], ranking, int(show))
 
 

@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments(argv)
 
     from workflow_scripts.lib.files import atomic_write, write_json
-    from workflow_scripts.lib.metrics.inputs import read_table
+    from workflow_scripts.lib.metrics.inputs import read_table_parts
     from workflow_scripts.lib.spec import load_config
     from workflow_scripts.lib.spec.studies import planned_sides
     from workflow_scripts.lib.study.key import Side
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         planned_sides(config, args.study, args.scale), (args.a, args.b), (args.rewards_a, args.rewards_b), strict=True
     ):
         side = Side(row.row.row, row.policy, row.selection)
-        sources.append(Source(side, parts, read_table([rewards], "score_rewards") if rewards else None))
+        sources.append(Source(side, parts, read_table_parts([rewards]) if rewards else None))
     key, images = make_pairs(study.name, scale.name, study.questions, *sources, study.num_shown(scale))
     with atomic_write(args.out) as temporary:
         temporary.write_text(page(study, key, images), encoding="utf-8")

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.parse_args(argv)
 
     from workflow_scripts.lib.results.curves import curve_panels, draw_curves, read_history
-    from workflow_scripts.lib.results.figures import save
+    from workflow_scripts.lib.results.plotting import save
     from workflow_scripts.lib.spec import load_config, parse_policy
 
     histories = {parse_policy(path.parent.name).name: read_history(path) for path in args.policies}

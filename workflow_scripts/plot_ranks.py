@@ -17,8 +17,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.parse_args(argv)
 
     from workflow_scripts.lib.results.evidence import Evidence
-    from workflow_scripts.lib.results.figures import draw_ranks, rank_panels, save
-    from workflow_scripts.lib.results.layout import scaled_table
+    from workflow_scripts.lib.results.plotting import save
+    from workflow_scripts.lib.results.ranks import draw_ranks, rank_panels
+    from workflow_scripts.lib.results.tables import scaled_table
     from workflow_scripts.lib.spec import load_config
 
     figure = scaled_table(load_config(args.config), args.figure, args.scale)

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.parse_args(argv)
 
     from workflow_scripts.lib.errors import UserError
-    from workflow_scripts.lib.results.figures import save
+    from workflow_scripts.lib.results.plotting import save
     from workflow_scripts.lib.results.win_rates import draw_win_rates, read_panel
     from workflow_scripts.lib.spec import load_config
 

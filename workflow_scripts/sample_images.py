@@ -13,7 +13,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `sample_images`."""
     args = _parser().parse_args(argv)
 
-    import pandas as pd
     import torch
 
     from workflow_scripts.lib.diffusion.acceleration import compile_blocks
@@ -22,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.files import read_json
     from workflow_scripts.lib.provenance import code_of, fingerprint
     from workflow_scripts.lib.spec import load_config
+    from workflow_scripts.lib.tables import read_table
 
     config = load_config()
     how = {name: getattr(args, name) for name in ("scheduler", "fps", "max_sequence_length", "prompt_suffix")}
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = SamplingSettings(
         args.num_inference_steps, args.guidance_scale, *size, args.eta, args.num_frames, args.prompt_suffix
     )
-    prompts = pd.read_parquet(args.prompts).iloc[args.first_prompt : args.first_prompt + args.num_prompts]
+    prompts = read_table(args.prompts).iloc[args.first_prompt : args.first_prompt + args.num_prompts]
     requests = requests_for(prompts, args.samples_per_prompt, args.seed, args.stream)
     images = args.images_per_shard // (args.num_frames or 1)
     per_shard = max(1, images // args.samples_per_prompt) * args.samples_per_prompt

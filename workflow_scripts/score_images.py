@@ -15,9 +15,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from workflow_scripts.lib.rewards.encoders import encode_part
     from workflow_scripts.lib.rewards.scorers import load_scorer
-    from workflow_scripts.lib.rewards.tables import image_table, write_table
     from workflow_scripts.lib.shards import Collection, Part
     from workflow_scripts.lib.spec import load_config
+    from workflow_scripts.lib.tables import image_table, write_table
 
     part = Part(args.images)
     scorer = load_scorer(load_config(args.config).model_entry(args.scorer), args.device, args.dtype)

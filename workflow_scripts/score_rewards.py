@@ -16,11 +16,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.lib.errors import UserError
-    from workflow_scripts.lib.rewards.features import common_encoder, read_features
-    from workflow_scripts.lib.rewards.rpl import load_reward_model
+    from workflow_scripts.lib.features import read_features
+    from workflow_scripts.lib.rewards.features import common_encoder
+    from workflow_scripts.lib.rewards.reward_heads import load_reward_model
     from workflow_scripts.lib.rewards.scoring import score_features
-    from workflow_scripts.lib.rewards.tables import image_table, write_table
     from workflow_scripts.lib.shards import Part
+    from workflow_scripts.lib.tables import image_table, write_table
 
     if len(args.features) != len(args.images):
         raise UserError(
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = load_reward_model(args.head)
     tables = []
     for path, images in zip(args.features, args.images, strict=True):
-        features, about = read_features(path, images)
+        features, about = read_features(path, images, "pt")
         common_encoder({str(args.head): {"encoder": model.encoder}, str(path): about})
         tables.append(image_table(Part(images).index(), score_features(model, features)))
     write_table(args.out, pd.concat(tables, ignore_index=True))

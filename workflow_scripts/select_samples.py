@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
 
     from workflow_scripts.lib.rewards.selection import best_worst_pairs
-    from workflow_scripts.lib.rewards.tables import read_table, write_table
+    from workflow_scripts.lib.tables import read_table, write_table
 
     rewards, prompts = read_table(args.rewards), read_table(args.prompts)
     write_table(args.out, best_worst_pairs(rewards, prompts, args.candidates, args.pairs))

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from workflow_scripts.lib.results.directions import claims, markdown
     from workflow_scripts.lib.results.evidence import Evidence
-    from workflow_scripts.lib.results.layout import scaled_table
+    from workflow_scripts.lib.results.tables import scaled_table
     from workflow_scripts.lib.results.writing import write_texts
     from workflow_scripts.lib.spec import load_config
 

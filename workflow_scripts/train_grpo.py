@@ -32,12 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `train_grpo`."""
     args = _parser().parse_args(argv)
 
-    import pandas as pd
-
     from workflow_scripts.lib.models import identity
     from workflow_scripts.lib.provenance import code_of
     from workflow_scripts.lib.shards import Collection, Part
     from workflow_scripts.lib.spec import load_config
+    from workflow_scripts.lib.tables import read_table
     from workflow_scripts.lib.training.judges import load_judges
     from workflow_scripts.lib.training.online_training import train_online
 
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     watched = [config.model_entry(name) for name in args.watch]
     recipe = _recipe(args)
     learner = config.model_entry(args.discriminator_model) if recipe else None
-    prompts = list(pd.read_parquet(args.prompts)["prompt"])
+    prompts = list(read_table(args.prompts)["prompt"])
     references = Collection(args.references) if args.references else None
     with sole_writer(args.out):
         train_online(

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.files import write_json
     from workflow_scripts.lib.provenance import fingerprint
     from workflow_scripts.lib.rewards.features import FeatureSet, common_encoder
-    from workflow_scripts.lib.rewards.rpl import save_reward_model
+    from workflow_scripts.lib.rewards.reward_heads import save_reward_model
     from workflow_scripts.lib.rewards.training import train_reward_model
 
     config = _config(args)

@@ -24,15 +24,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import pandas as pd
 
-    from workflow_scripts.lib.files import atomic_write, read_json
-    from workflow_scripts.lib.metrics.inputs import read_features, read_scores, read_table
+    from workflow_scripts.lib.files import read_json
+    from workflow_scripts.lib.metrics.inputs import read_feature_parts, read_scores, read_table_parts
     from workflow_scripts.lib.metrics.validity import agreement, content_share, held_out, proxy_coverage
+    from workflow_scripts.lib.tables import write_table
 
-    rewards = read_table([args.rewards], "score_rewards").set_index("key")
+    rewards = read_table_parts([args.rewards]).set_index("key")
     prompt_ids = rewards["prompt_id"].to_numpy()
     rows = list(held_out(read_json(args.history)["history"])) if args.history else []
     if args.proxies and args.references:
-        rows += proxy_coverage(read_features(args.proxies)[: args.num_proxies], read_features(args.references))
+        proxies = read_feature_parts(args.proxies)[: args.num_proxies]
+        rows += proxy_coverage(proxies, read_feature_parts(args.references))
     rows += content_share(rewards["logit"], prompt_ids, args.resamples, args.seed)
     judges: dict[str, list[str]] = {}
     for judge in args.judges:
@@ -41,10 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for column, paths in judges.items():
         scores = read_scores(paths, column).loc[rewards.index].rename(column)
         rows += agreement(rewards["logit"], scores, prompt_ids, args.resamples, args.seed)
-    with atomic_write(args.out) as temporary:
-        pd.DataFrame(rows, columns=["judge", "measure", "value", "ci_low", "ci_high", "n"]).to_csv(
-            temporary, index=False
-        )
+    write_table(args.out, pd.DataFrame(rows, columns=["judge", "measure", "value", "ci_low", "ci_high", "n"]))
 
 
 if __name__ == "__main__":

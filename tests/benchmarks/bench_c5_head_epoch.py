@@ -14,9 +14,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from workflow_scripts.lib.features import read_features, write_features
 from workflow_scripts.lib.rewards.encoders import encode_part
-from workflow_scripts.lib.rewards.features import read_features, write_features
-from workflow_scripts.lib.rewards.rpl import RewardPredictionLayer
+from workflow_scripts.lib.rewards.reward_heads import RewardPredictionLayer
 from workflow_scripts.lib.rewards.training import train_step
 
 from .bench_c6_scoring import make_encoder, make_part
@@ -50,7 +50,7 @@ def main() -> None:
 
         cache = folder / "features.safetensors"
         write_features(cache, encode(), encoder="vit", fingerprint="", images=folder / "part0.json")
-        cached = epoch_of(lambda: read_features(cache, folder / "part0.json")[0])
+        cached = epoch_of(lambda: read_features(cache, folder / "part0.json", "pt")[0])
         encoded = epoch_of(encode)
         options = {"goal": GOAL, "speedup": True, "rounds": 5, "same": lambda a, b: math.isclose(a, b, rel_tol=1e-3)}
         results = [

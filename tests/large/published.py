@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from workflow_scripts.lib.rewards.pixels import CLIP_MEAN, CLIP_STD
+from workflow_scripts.lib.pixels import CLIP_MEAN, CLIP_STD
 from workflow_scripts.lib.zoo.stable_diffusion_3 import build_scheduler_3
 
 from . import architectures as true

@@ -17,7 +17,7 @@ from workflow_scripts.lib.files import sha256
 from workflow_scripts.lib.metrics import clipscore, fid, preference
 from workflow_scripts.lib.metrics.aggregate import Aggregator
 from workflow_scripts.lib.metrics.bootstrap import resample_indices
-from workflow_scripts.lib.metrics.inputs import FeatureSet
+from workflow_scripts.lib.metrics.inputs import ComparedFeatures
 from workflow_scripts.lib.shards import ImageRecord, ShardWriter, key_of, write_part
 
 PROMPTS, SAMPLES, WIDTH, RESAMPLES = 24, 3, 6, 50
@@ -56,9 +56,9 @@ def test_a_metric_is_averaged_where_it_is_defined():
 def test_features_must_belong_to_the_selected_images():
     aggregator = Aggregator(["a", "b"], [1, 2], num_resamples=10, seed=0)
     with pytest.raises(UserError, match="lacks 1 of 2 selected images, first 'b'"):
-        aggregator.add_frechet("fd", FeatureSet(["a"], np.zeros((1, 2)), np.zeros((3, 2))))
+        aggregator.add_frechet("fd", ComparedFeatures(["a"], np.zeros((1, 2)), np.zeros((3, 2))))
     with pytest.raises(UserError, match="3 feature vectors for 2 images"):
-        aggregator.add_frechet("fd", FeatureSet(["a", "b"], np.zeros((3, 2)), np.zeros((3, 2))))
+        aggregator.add_frechet("fd", ComparedFeatures(["a", "b"], np.zeros((3, 2)), np.zeros((3, 2))))
 
 
 class World:
@@ -206,10 +206,10 @@ def test_infinite_scores_and_damaged_files_are_refused(world, tmp_path):
     with pytest.raises(UserError, match="'000001-00' is infinite"):
         compute_metrics(world.command(scores=[f"hps={tmp_path / 'infinite.parquet'}"]))
     (tmp_path / "cut.safetensors").write_bytes(world.encoded[0].read_bytes()[:-9])
-    with pytest.raises(UserError, match="remake it with encode_images"):
+    with pytest.raises(UserError, match="cannot read features .*cut.*rm -f"):
         compute_metrics(world.command(features=[f"fid={tmp_path / 'cut.safetensors'}", f"fid={world.encoded[1]}"]))
     (tmp_path / "cut.parquet").write_bytes(world.scores[0].read_bytes()[:-9])
-    with pytest.raises(UserError, match="remake it with score_images"):
+    with pytest.raises(UserError, match="cannot read (.*cut.parquet) .*rm -f '\\1'"):
         compute_metrics(world.command(scores=[f"hps={tmp_path / 'cut.parquet'}"]))
 
 

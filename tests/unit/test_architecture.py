@@ -6,7 +6,7 @@ import pytest
 
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.rewards import architecture
-from workflow_scripts.lib.rewards.rpl import RewardPredictionLayer
+from workflow_scripts.lib.rewards.reward_heads import RewardPredictionLayer
 from workflow_scripts.lib.spec import load_config
 
 LAYERS = load_config().architectures["ganrm_tab6"].data["layers"]

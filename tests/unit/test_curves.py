@@ -108,5 +108,5 @@ def test_the_command_line_draws_a_figure(config, tmp_path):
     )
     with Image.open(out) as image:
         assert min(image.size) > 200 and len(image.convert("RGB").getcolors(1 << 20)) > 20
-    with pytest.raises(UserError, match=r"cannot read .*history\.parquet.*train the run again"):
+    with pytest.raises(UserError, match=r"cannot read .*history\.parquet.*rm -f"):
         plot_curves.main(["--figure", "mine", "--policies", str(tmp_path / "x/policy.json"), "--out", str(out)])

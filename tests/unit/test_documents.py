@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tests.documents import NAMED, REPOSITORY, blocks_of, follow, snippets_of
 from workflow_scripts.lib.downloads import size_gb, with_parts
+from workflow_scripts.lib.provenance import PACKAGE
 from workflow_scripts.lib.spec import load_config
 
 DOCUMENTS = ("extending", "user-study", "data")
@@ -131,7 +133,7 @@ def results(tmp_path, monkeypatch):
 
     from workflow_scripts.lib.diffusion.pipelines import save_policy
     from workflow_scripts.lib.rewards.encoders import load_encoder
-    from workflow_scripts.lib.rewards.rpl import RewardModel, RewardPredictionLayer, save_reward_model
+    from workflow_scripts.lib.rewards.reward_heads import RewardModel, RewardPredictionLayer, save_reward_model
 
     monkeypatch.chdir(REPOSITORY)
     unet = UNet2DConditionModel.from_pretrained("resources/zoo/sd15", subfolder="unet")
@@ -185,3 +187,17 @@ def test_a_trained_head_is_used_as_the_page_says(results, capsys):
 def test_links_between_documents_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_what_the_architecture_page_calls_exists():
+    """Every `name(` in its code; `module.name(` in that module."""
+    defined: dict[str, set[str]] = {"torch": {"load"}}
+    for file in PACKAGE.rglob("*.py"):
+        nodes = ast.walk(ast.parse(file.read_text()))
+        names = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        defined.setdefault(file.stem, set()).update(names)
+    anywhere = set().union(*defined.values())
+    code = "\n".join(re.findall(r"^ {4}.*$|`[^`]+`", text_of("architecture"), re.MULTILINE))
+    called = re.findall(r"(?:(\w+)\.)?(\w+)\(", code)
+    assert len(called) > 50
+    assert not [(module, name) for module, name in called if name not in defined.get(module, anywhere)]

@@ -9,6 +9,13 @@ from tiny_encoders import PROMPTS, pictures, use_registry
 from torch.nn.functional import layer_norm, softmax
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.pixels import (
+    CLIP_MEAN,
+    CLIP_STD,
+    Preprocessing,
+    resize_in_two_passes,
+    resize_uint8,
+)
 from workflow_scripts.lib.rewards.clip import CLIPTokensWithText
 from workflow_scripts.lib.rewards.encoders import (
     CLIPImageEmbeddings,
@@ -18,13 +25,6 @@ from workflow_scripts.lib.rewards.encoders import (
     load_encoder,
 )
 from workflow_scripts.lib.rewards.inception import CLEAN, LEGACY, InceptionFeatures
-from workflow_scripts.lib.rewards.pixels import (
-    CLIP_MEAN,
-    CLIP_STD,
-    Preprocessing,
-    resize_in_two_passes,
-    resize_uint8,
-)
 from workflow_scripts.lib.rewards.scorers import load_scorer
 from workflow_scripts.lib.rewards.tiny_features import TinyFeatureExtractor
 
@@ -229,12 +229,12 @@ def test_a_model_without_its_weights_is_refused(clip_folder, tmp_path):
 @pytest.mark.parametrize("batch_size", ["1", "4", "100"])
 def test_encode_images_command_line(part_file, clip_folder, tmp_path, monkeypatch, batch_size):
     from workflow_scripts.encode_images import main
-    from workflow_scripts.lib.rewards.features import read_features
+    from workflow_scripts.lib.features import read_features
 
     use_registry(monkeypatch, clip={"class": "CLIPVisionTokens", "source": {"path": str(clip_folder)}})
     out = tmp_path / "features" / "part0.safetensors"
     main(["--encoder", "clip", "--images", str(part_file), "--batch-size", batch_size, "--out", str(out)])
-    features, about = read_features(out, part_file)
+    features, about = read_features(out, part_file, "pt")
     expected = CLIPVisionTokens(clip_folder).encode(pictures(6))["features"]
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
     assert (about["count"], about["encoder"]) == ("6", "clip")

@@ -8,13 +8,12 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.environments import FILES, REPOSITORY, constraints, rules, versions_of
-from workflow_scripts.lib.provenance import PACKAGE, _closure, _file_of
+from workflow_scripts.lib.provenance import PACKAGE, modules_of
 
 OTHERS = {"vbench"}  # environments of packages that ask for other versions than ours
 NOT_REACHED = {
@@ -115,8 +114,8 @@ def test_snakemake_alone_can_read_the_rules():
 def imports_of(verb: str) -> set[tuple[str, str]]:
     """(module, package) for all that a module or command line may import from outside, wherever it stands."""
     found = set()
-    for module in _closure(f"{PACKAGE.name}.{verb}", PACKAGE):
-        tree = ast.parse(Path(_file_of(module, PACKAGE)).read_bytes())
+    for module, file in modules_of(verb).items():
+        tree = ast.parse(file.read_bytes())
         names = {name.partition(".")[0] for node in executed(tree) for name in imported(node)}
         outside = names - set(sys.stdlib_module_names) - {PACKAGE.name}
         found |= {(module.removeprefix(f"{PACKAGE.name}."), package_of(name)) for name in outside}

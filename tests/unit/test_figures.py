@@ -10,8 +10,10 @@ from PIL import Image
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.metrics.bootstrap import Estimate, interval
 from workflow_scripts.lib.metrics.record import write_metrics
+from workflow_scripts.lib.metrics.selection import spread
 from workflow_scripts.lib.results import sheets
-from workflow_scripts.lib.results.figures import Panel, draw_ranks, save
+from workflow_scripts.lib.results.plotting import save
+from workflow_scripts.lib.results.ranks import Panel, draw_ranks
 from workflow_scripts.lib.shards import ImageRecord, ShardWriter, key_of, write_part
 from workflow_scripts.lib.spec import load_config
 
@@ -80,10 +82,10 @@ def test_small_images_are_enlarged_by_whole_factors_without_smoothing():
 
 
 def test_prompts_are_spread_by_a_fixed_rule():
-    assert sheets.spread([5, 1, 1, 9, 3, 7, 11], 3) == [1, 5, 9]
-    assert sheets.spread([2, 1], 2) == [1, 2]
+    assert spread([5, 1, 1, 9, 3, 7, 11], 3) == [1, 5, 9]
+    assert spread([2, 1], 2) == [1, 2]
     with pytest.raises(UserError, match="3 prompts asked for, the collection has 2"):
-        sheets.spread([1, 2, 2], 3)
+        spread([1, 2, 2], 3)
 
 
 def collection(folder: Path, images: np.ndarray, text: str = "prompt") -> Path:

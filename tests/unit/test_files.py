@@ -6,10 +6,13 @@ import socket
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
+from workflow_scripts.import_images import main as import_images
 from workflow_scripts.lib import files
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.tables import read_table, write_table
 
 
 def test_atomic_write_replaces_the_file_and_leaves_nothing_else(tmp_path):
@@ -122,3 +125,24 @@ def test_missing_and_damaged_json_say_how_to_make_it(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert files.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "table.csv"])
+def test_tables_are_read_as_they_were_written_or_refused(tmp_path, name):
+    path, table = tmp_path / "new" / name, pd.DataFrame({"name": ["NA", "None"], "value": [1.5, float("nan")]})
+    write_table(path, table)
+    pd.testing.assert_frame_equal(read_table(path), table)
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=f"cannot read ({path}) .*rm -f '\\1' and run the same command"):
+        read_table(path)
+    path.unlink()
+    with pytest.raises(UserError, match=f"cannot read {path}"):
+        read_table(path)
+
+
+def test_a_damaged_prompt_set_is_no_traceback(tmp_path):
+    prompts = tmp_path / "prompts.parquet"
+    prompts.write_text("no table")
+    command = f"--dataset world_renderings --count 1 --prompts {prompts} --shape 32x32 --out {tmp_path / 'part0.json'}"
+    with pytest.raises(UserError, match=f"cannot read {prompts}"):
+        import_images(command.split())

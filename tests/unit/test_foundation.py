@@ -10,9 +10,9 @@ from tiny_encoders import PROMPTS, SIZES, pictures, use_registry
 from torch.nn.functional import cosine_similarity
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.pixels import Preprocessing
 from workflow_scripts.lib.rewards.encoders import CLIPVisionTokens, load_encoder
 from workflow_scripts.lib.rewards.foundation import SiglipTokens, TimmTokens, load_foundation
-from workflow_scripts.lib.rewards.pixels import Preprocessing
 from workflow_scripts.lib.rewards.scorers import load_scorer
 from workflow_scripts.lib.shards import Collection, ImageRecord, ShardWriter, key_of, write_part
 from workflow_scripts.lib.spec import load_config

@@ -106,11 +106,17 @@ def test_three_writers_never_overlap(tmp_path):
     assert out.read_text() == "xxx"
 
 
-def test_where_there_are_no_locks_a_warning_says_so(tmp_path, monkeypatch, caplog):
+@pytest.fixture
+def no_locks(monkeypatch) -> None:
+    """A file system without `flock`."""
+
     def refuse(*_):
         raise OSError(locks.errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
+
+
+def test_where_there_are_no_locks_a_warning_says_so(tmp_path, no_locks, caplog):
     with sole_writer(tmp_path / "part0.json"):
         pass
     assert "no locks" in caplog.text
@@ -163,11 +169,7 @@ def test_those_of_a_living_head_stay_and_it_is_named(folder, capfd):
     own.close()
 
 
-def test_where_no_locks_say_who_lives_those_of_snakemake_stay(folder, monkeypatch):
-    def refuse(*_):
-        raise OSError(locks.errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+def test_where_no_locks_say_who_lives_those_of_snakemake_stay(folder, no_locks):
     (folder / "heads").mkdir()
     (folder / "heads/login1-4711.lock").write_text("{}")
     assert enter(folder) is None

@@ -209,12 +209,18 @@ def test_what_is_not_needed_is_done(folder):
 # ---- time left
 
 
+def took(rule: str, seconds: float, memory_mb=None, cpu_seconds=None, threads=1, **about) -> Measured:
+    """A finished job, about which no more is known than what is given."""
+    unknown = {"wildcards": {}, "asked": {}, "path": Path("results/benchmarks/none.jsonl")}
+    return Measured(rule, seconds, memory_mb, cpu_seconds, threads, **unknown | about)
+
+
 def test_the_jobs_most_alike_say_how_long_one_takes():
     measured = [
-        Measured("sample", 10, wildcards={"policy": "a", "set": "eval"}),
-        Measured("sample", 20, wildcards={"policy": "b", "set": "eval"}),
-        Measured("sample", 400, wildcards={"policy": "a", "set": "train"}),
-        Measured("score", 1, wildcards={"policy": "c", "set": "eval"}),
+        took("sample", 10, wildcards={"policy": "a", "set": "eval"}),
+        took("sample", 20, wildcards={"policy": "b", "set": "eval"}),
+        took("sample", 400, wildcards={"policy": "a", "set": "train"}),
+        took("score", 1, wildcards={"policy": "c", "set": "eval"}),
     ]
     assert expected_seconds("sample", {"policy": "c", "set": "eval"}, measured) == 15
     assert expected_seconds("sample", {"policy": "b", "set": "eval"}, measured) == 20
@@ -234,7 +240,7 @@ def test_a_log_says_how_much_is_left(tmp_path):
 
 
 def test_what_runs_is_less_what_it_has_run():
-    measured = [Measured("import_images", 100)]
+    measured = [took("import_images", 100)]
     assert summary.seconds_of(Seen(job(), RUNNING, seconds=30), measured) == 70
     assert summary.seconds_of(Seen(job(), RUNNING, seconds=300), measured) == 0
     assert summary.seconds_of(Seen(job(), WAITING), measured) == 100
@@ -257,7 +263,7 @@ def test_the_report_counts_by_rule_and_shows_failing_logs(tmp_path, monkeypatch)
         Seen(job("d.json", "score_images"), WAITING),
         Seen(job("a.json"), FAILED, logs=["a.log"]),
         Seen(job("e.json", "train_dpo"), WAITING, begun=True),
-        measured=[Measured("score_images", 100), Measured("import_images", 1)],
+        measured=[took("score_images", 100), took("import_images", 1)],
     )
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines()[1:5]}
     assert rows["score_images"] == ["3", "1", "1", "-", "1", "-", "0:02:19"]
@@ -307,8 +313,8 @@ def test_efficiency_is_of_the_job_that_used_most_of_what_it_asked_for(tmp_path):
     asked = {"mem_mb": 32_000, "runtime": 60}
     path = tmp_path / "results/benchmarks/sample_images/b.jsonl"
     [row] = efficiency_of([
-        Measured("sample_images", 600, 11_000, 900, 2, asked=asked),
-        Measured("sample_images", 1200, 9_000, 900, 2, asked={**asked, "mem_mb": 64_000}, path=path),
+        took("sample_images", 600, 11_000, 900, 2, asked=asked),
+        took("sample_images", 1200, 9_000, 900, 2, asked={**asked, "mem_mb": 64_000}, path=path),
     ])  # fmt: skip
     assert (row.jobs, row.median_seconds, row.longest_seconds) == (2, 900, 1200)
     assert row.cpu == 1800 / (2 * 1800)
@@ -331,13 +337,13 @@ def test_efficiency_is_of_the_job_that_used_most_of_what_it_asked_for(tmp_path):
     ],
 )
 def test_advice(used, said):
-    one = Measured(**{"rule": "a", "seconds": 1200.0, **used}, asked={"mem_mb": 4000, "runtime": 60})
+    one = took(**{"rule": "a", "seconds": 1200.0, **used}, asked={"mem_mb": 4000, "runtime": 60})
     found = advice(efficiency_of([one])[0])
     assert [line.partition(": ")[2] for line in found] == ([said] if said else [])
 
 
 def test_the_report_of_a_warm_scale_leaves_out_what_was_not_seen():
-    rows = efficiency_of([Measured("a", 60, 20, 1.0, 1, asked={"mem_mb": 1500, "runtime": 15})])
+    rows = efficiency_of([took("a", 60, 20, 1.0, 1, asked={"mem_mb": 1500, "runtime": 15})])
     cold, warm = (efficiency_report.report(rows, warm=one) for one in (False, True))
     assert "20 of 1,500" in cold and "2%" in cold and "1.0 of 15" in cold
     assert "20 of 1,500" not in warm and "1.0 of 15" in warm and "warm process" in warm

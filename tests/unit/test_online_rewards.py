@@ -6,8 +6,8 @@ import torch
 from tiny_encoders import PROMPTS, pictures
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.pixels import to_uint8
 from workflow_scripts.lib.rewards.online import OnlineScorer, WeightedSum, load_online, load_rewards
-from workflow_scripts.lib.rewards.pixels import to_uint8
 from workflow_scripts.lib.rewards.scorers import load_scorer
 from workflow_scripts.lib.world.prompts import draw_scenes
 from workflow_scripts.lib.world.render import render

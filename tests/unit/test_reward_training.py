@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.features import read_features, write_features
 from workflow_scripts.lib.rewards import training
-from workflow_scripts.lib.rewards.features import FeatureSet, common_encoder, read_features, write_features
-from workflow_scripts.lib.rewards.rpl import load_reward_model
+from workflow_scripts.lib.rewards.features import FeatureSet, common_encoder
+from workflow_scripts.lib.rewards.reward_heads import load_reward_model
 from workflow_scripts.lib.rewards.scoring import head_logits
 from workflow_scripts.lib.rewards.settings import RewardConfig
 from workflow_scripts.lib.rewards.training import auc, stratified_split, train_head, train_reward_model
@@ -252,7 +253,7 @@ def test_stale_or_foreign_features_are_refused(tmp_path, feature_files):
     features, about = read_features(feature_files["proxies"], images_file)
     assert (features.shape, about["count"]) == ((20, 12), "20")
     images_file.write_text(json.dumps({"part": "changed"}))
-    with pytest.raises(UserError, match="stale.*encode_images"):
+    with pytest.raises(UserError, match="made of other images.*rm -f"):
         read_features(feature_files["proxies"], images_file)
     with pytest.raises(UserError, match="a was made by encoder 'clip', b by 'x'"):
         common_encoder({"a": about, "b": about | {"encoder": "x"}})

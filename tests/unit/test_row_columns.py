@@ -6,8 +6,7 @@ import pytest
 from tests.unit.test_tables import measure
 from workflow_scripts.lib.results import render
 from workflow_scripts.lib.results.evidence import Evidence
-from workflow_scripts.lib.results.layout import scaled_table
-from workflow_scripts.lib.results.tables import long_form
+from workflow_scripts.lib.results.tables import long_form, scaled_table
 from workflow_scripts.lib.spec import load_config
 
 

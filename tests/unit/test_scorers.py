@@ -9,9 +9,9 @@ import torch
 from tiny_encoders import PROMPTS, SIZES, pictures, use_registry
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.pixels import Preprocessing
 from workflow_scripts.lib.rewards import encoders, image_reward, scorers
 from workflow_scripts.lib.rewards.image_reward import ImageRewardModel, rename_original
-from workflow_scripts.lib.rewards.pixels import Preprocessing
 from workflow_scripts.lib.rewards.scorers import CLIPScore, HPSv2, ImageReward, PickScore, load_scorer
 from workflow_scripts.lib.shards import key_of
 
@@ -201,7 +201,7 @@ def test_score_images_command_line(part_file, clip_folder, tmp_path, monkeypatch
 
 def test_score_rewards_command_line(part_file, clip_folder, tmp_path, monkeypatch):
     from workflow_scripts.encode_images import main as encode_images
-    from workflow_scripts.lib.rewards.rpl import RewardModel, RewardPredictionLayer, save_reward_model
+    from workflow_scripts.lib.rewards.reward_heads import RewardModel, RewardPredictionLayer, save_reward_model
     from workflow_scripts.score_rewards import main as score_rewards
 
     use_registry(monkeypatch, clip={"class": "CLIPVisionTokens", "source": {"path": str(clip_folder)}})
@@ -217,7 +217,7 @@ def test_score_rewards_command_line(part_file, clip_folder, tmp_path, monkeypatc
     with pytest.raises(UserError, match="head.safetensors was made by encoder 'dino'"):
         score_rewards(command)
     part_file.write_text(part_file.read_text() + " ")
-    with pytest.raises(UserError, match="stale"):
+    with pytest.raises(UserError, match="made of other images"):
         score_rewards(command)
 
 

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.rewards.selection import PAIR_COLUMNS, best_worst_pairs, rank_best, rank_worst
+from workflow_scripts.lib.metrics.selection import rank_best, rank_worst
+from workflow_scripts.lib.rewards.selection import PAIR_COLUMNS, best_worst_pairs
 from workflow_scripts.select_samples import main as select_samples
 
 

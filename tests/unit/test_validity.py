@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.features import write_features
 from workflow_scripts.lib.metrics.coverage import precision_recall
 from workflow_scripts.lib.metrics.validity import content_share, pairwise_accuracy
-from workflow_scripts.lib.rewards.features import write_features
 from workflow_scripts.validate_reward import main as validate_reward
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.rewards.ocr import RapidOCRReader
-from workflow_scripts.lib.world.clips import render_clip
 from workflow_scripts.lib.world.detect import crispness, detect, shows
 from workflow_scripts.lib.world.preferences import preferred_pair
 from workflow_scripts.lib.world.prompts import SPLITS, draw_scenes, scenes_of, split_of
@@ -16,6 +15,7 @@ from workflow_scripts.lib.world.render import render, to_uint8
 from workflow_scripts.lib.world.scenes import Scene, all_scenes, drawable_scenes, scene_of
 from workflow_scripts.lib.world.scorer import World, WorldStyle
 from workflow_scripts.lib.world.style import line_art_margin
+from workflow_scripts.lib.world.videos import render_clip
 from workflow_scripts.lib.world.vocabulary import BACKGROUNDS, SPRITES, STYLES, WORDS
 
 

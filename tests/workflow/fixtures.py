@@ -19,3 +19,9 @@ def finished(tmp_path_factory) -> Study:
     study = make_study(tmp_path_factory.mktemp("finished") / "study")
     study.log = study.snakemake("--printshellcmds", *TARGETS, warm=False).stdout
     return study
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Study:
+    """A copy of the finished run, to be changed; the run's files say how an undisturbed one ends."""
+    return finished.copy(tmp_path / "study")

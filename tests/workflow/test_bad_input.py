@@ -46,12 +46,6 @@ def unedited(tmp_path_factory) -> Study:
     return study
 
 
-@pytest.fixture
-def damaged(finished, tmp_path) -> Study:
-    """A copy of the finished run, to be damaged."""
-    return finished.copy(tmp_path / "study")
-
-
 def refused(study: Study, verb: str, *words: Any) -> str:
     """The one line that a command line refuses with; no file of the study changes meanwhile."""
     before = study.states(".")
@@ -175,54 +169,54 @@ def _flip_a_byte(path: Path) -> None:
     ],
     ids=["truncated", "a byte", "missing"],
 )  # fmt: skip
-def test_a_damaged_shard_is_named_and_its_cure_makes_only_it_anew(damaged, damage, why):
-    whole, tar = damaged.checksums(EVAL), f"{EVAL}/part0-shard00001.tar"
-    damage(damaged.root / tar)
+def test_a_damaged_shard_is_named_and_its_cure_makes_only_it_anew(copied, damage, why):
+    whole, tar = copied.checksums(EVAL), f"{EVAL}/part0-shard00001.tar"
+    damage(copied.root / tar)
     words = ("--encoder", "tiny_extractor", "--images", f"{EVAL}/part0.json", "--out", FEATURES)
-    message = refused(damaged, "encode_images", *words)
+    message = refused(copied, "encode_images", *words)
     assert re.match(rf"{tar} {why}; delete it and run the same command again", message)
 
-    before, cure = damaged.states(EVAL), message.partition(": rm ")[2]
-    subprocess.run(f"rm {cure}", shell=True, check=True, cwd=damaged.root)
-    damaged.snakemake(f"{EVAL}/part0.json")
-    after = damaged.states(EVAL)
-    assert damaged.checksums(EVAL) == whole
+    before, cure = copied.states(EVAL), message.partition(": rm ")[2]
+    subprocess.run(f"rm {cure}", shell=True, check=True, cwd=copied.root)
+    copied.snakemake(f"{EVAL}/part0.json")
+    after = copied.states(EVAL)
+    assert copied.checksums(EVAL) == whole
     changed = {Path(path).name.split(".")[0] for path in after if after[path] != before.get(path)}
     assert changed == {"part0", "part0-shard00001"}
 
 
-def test_a_weight_file_that_is_not_the_one_registered(damaged):
-    zoo, weights = damaged.root / "resources/zoo", "resources/zoo/extractor/model.safetensors"
+def test_a_weight_file_that_is_not_the_one_registered(copied):
+    zoo, weights = copied.root / "resources/zoo", "resources/zoo/extractor/model.safetensors"
     source = zoo.resolve()
     zoo.unlink()
     shutil.copytree(source, zoo)
-    with open(damaged.root / weights, "r+b") as file:
+    with open(copied.root / weights, "r+b") as file:
         file.seek(-1, 2)
         last = file.read(1)
         file.seek(-1, 2)
         file.write(bytes([last[0] ^ 1]))
     words = ("--encoder", "tiny_extractor", "--images", f"{EVAL}/part0.json", "--out", FEATURES)
-    message = refused(damaged, "encode_images", *words)
-    assert message.startswith(f"checksum mismatch of {damaged.root / weights}; ")
+    message = refused(copied, "encode_images", *words)
+    assert message.startswith(f"checksum mismatch of {copied.root / weights}; ")
     assert "git checkout -- resources/zoo/extractor" in message
 
 
 # ---- numbers that must not be
 
 
-def test_a_loss_that_is_nan_keeps_the_policy_that_was_there(damaged):
+def test_a_loss_that_is_nan_keeps_the_policy_that_was_there(copied):
     from safetensors import safe_open
     from safetensors.torch import save_file
 
     examples, spoilt = (
-        damaged.root / name for name in (f"{RESULTS}/latents/images/sd15/preferences.safetensors", "nan.safetensors")
+        copied.root / name for name in (f"{RESULTS}/latents/images/sd15/preferences.safetensors", "nan.safetensors")
     )
     with safe_open(examples, "pt") as file:
         tensors, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     tensors["best"][:] = float("nan")
     save_file(tensors, spoilt, metadata=about)
     words = ["--model", "tiny_sd15", "--examples", spoilt, "--learning-rate", "1e-5", "--beta", 500, "--max-steps", 2]
-    message = refused(damaged, "train_dpo", *words, "--out", f"{RESULTS}/policies/sd15_dpo.r1/policy.json")
+    message = refused(copied, "train_dpo", *words, "--out", f"{RESULTS}/policies/sd15_dpo.r1/policy.json")
     assert re.match("the loss is nan at step 1 of 2; nothing was written over. Lower learning_rate", message)
 
 

@@ -23,12 +23,6 @@ POLICY = "results/tiny/policies/sd15_dpo.r1"
 SECOND_SHARD, SECOND_STATE = "part0-shard00001.parquet", "step00000002.*.pt"
 
 
-@pytest.fixture
-def study(finished, tmp_path) -> Study:
-    """A copy of the finished run, whose files say how an undisturbed run ends."""
-    return finished.copy(tmp_path / "study")
-
-
 def command_of(study: Study, verb: str, out: str) -> list[str]:
     """The command line that made a file, as the run printed it."""
     printed = re.search(rf"python -m (workflow_scripts\.{verb} .+ --out {re.escape(out)}) >", study.log)[1]
@@ -56,72 +50,72 @@ def finished_shards(study: Study) -> dict[str, tuple[int, int]]:
     return {path: state for path, state in study.states(SAMPLES).items() if Path(path).name.split(".")[0] in indices}
 
 
-def test_killed_sampling_keeps_its_shards_and_ends_equal(study):
-    whole, command = study.checksums(SAMPLES), command_of(study, "sample_images", PART)
-    shutil.rmtree(study.root / SAMPLES)
-    process = study.start(*command)
-    wait_for((study.root / SAMPLES / SECOND_SHARD).exists, process)
+def test_killed_sampling_keeps_its_shards_and_ends_equal(copied):
+    whole, command = copied.checksums(SAMPLES), command_of(copied, "sample_images", PART)
+    shutil.rmtree(copied.root / SAMPLES)
+    process = copied.start(*command)
+    wait_for((copied.root / SAMPLES / SECOND_SHARD).exists, process)
     kill(process)
-    before = finished_shards(study)
+    before = finished_shards(copied)
     assert 2 * 3 <= len(before) < len(whole) - 1, "it was to die in the middle"
-    assert not (study.root / PART).exists()
+    assert not (copied.root / PART).exists()
 
-    study.run(*command)
-    after = study.states(SAMPLES)
+    copied.run(*command)
+    after = copied.states(SAMPLES)
     assert {path: after[path] for path in before} == before
-    assert study.checksums(SAMPLES) == whole
+    assert copied.checksums(SAMPLES) == whole
 
 
-def test_a_killed_training_continues_from_its_state_and_ends_equal(study):
-    whole, command = study.checksums(POLICY), command_of(study, "train_dpo", f"{POLICY}/policy.json")
-    shutil.rmtree(study.root / POLICY)
-    process = study.start(*command, "--checkpoint-seconds", "0")
-    wait_for(lambda: any((study.root / POLICY / "state").glob(SECOND_STATE)), process)
+def test_a_killed_training_continues_from_its_state_and_ends_equal(copied):
+    whole, command = copied.checksums(POLICY), command_of(copied, "train_dpo", f"{POLICY}/policy.json")
+    shutil.rmtree(copied.root / POLICY)
+    process = copied.start(*command, "--checkpoint-seconds", "0")
+    wait_for(lambda: any((copied.root / POLICY / "state").glob(SECOND_STATE)), process)
     kill(process)
-    assert sorted(path.name for path in (study.root / POLICY).iterdir()) == [".policy.json.lock", "state"]
+    assert sorted(path.name for path in (copied.root / POLICY).iterdir()) == [".policy.json.lock", "state"]
 
-    said = study.run(*command).stdout
+    said = copied.run(*command).stdout
     assert re.search(rf"continuing after step [23] of {STEPS}", said)
-    assert study.checksums(POLICY) == whole
+    assert copied.checksums(POLICY) == whole
 
 
 @pytest.mark.parametrize("children", [False, True], ids=["head", "head and jobs"])
-def test_a_killed_snakemake_continues_by_the_same_command(study, children):
-    whole = study.checksums(SAMPLES)
-    shutil.rmtree(study.root / SAMPLES)
-    head = study.start(*SNAKEMAKE, PART)
-    wait_for((study.root / SAMPLES / SECOND_SHARD).exists, head)
+def test_a_killed_snakemake_continues_by_the_same_command(copied, children):
+    whole = copied.checksums(SAMPLES)
+    shutil.rmtree(copied.root / SAMPLES)
+    head = copied.start(*SNAKEMAKE, PART)
+    wait_for((copied.root / SAMPLES / SECOND_SHARD).exists, head)
     kill(head, children=children)  # without them the job lives on, and the next one waits for it
-    before = finished_shards(study)
+    before = finished_shards(copied)
     assert 2 * 3 <= len(before) < len(whole) - 1, "it was to die in the middle"
 
-    assert "was killed: its locks are removed" in study.snakemake(PART).stdout
-    after = study.states(SAMPLES)
+    assert "was killed: its locks are removed" in copied.snakemake(PART).stdout
+    after = copied.states(SAMPLES)
     assert {path: after[path] for path in before} == before
-    assert study.checksums(SAMPLES) == whole
-    assert "Nothing to be done" in study.snakemake(PART).stdout
+    assert copied.checksums(SAMPLES) == whole
+    assert "Nothing to be done" in copied.snakemake(PART).stdout
 
 
-def test_a_second_snakemake_is_told_of_the_first(study):
-    shutil.rmtree(study.root / SAMPLES)
-    head = study.start(*SNAKEMAKE, PART)
-    wait_for((study.root / SAMPLES / SECOND_SHARD).exists, head)
+def test_a_second_snakemake_is_told_of_the_first(copied):
+    shutil.rmtree(copied.root / SAMPLES)
+    head = copied.start(*SNAKEMAKE, PART)
+    wait_for((copied.root / SAMPLES / SECOND_SHARD).exists, head)
     os.killpg(head.pid, signal.SIGSTOP)  # so that it cannot end before the second has begun
-    second = study.snakemake(PART, check=False)
+    second = copied.snakemake(PART, check=False)
     assert second.returncode != 0
     assert f"Also running here: process {head.pid} on " in second.stdout
     kill(head)
 
 
-def test_an_interrupt_from_the_keyboard_needs_nothing(study):
-    whole = study.checksums(SAMPLES)
-    shutil.rmtree(study.root / SAMPLES)
-    head = study.start(*SNAKEMAKE, PART)
-    wait_for((study.root / SAMPLES / SECOND_SHARD).exists, head)
+def test_an_interrupt_from_the_keyboard_needs_nothing(copied):
+    whole = copied.checksums(SAMPLES)
+    shutil.rmtree(copied.root / SAMPLES)
+    head = copied.start(*SNAKEMAKE, PART)
+    wait_for((copied.root / SAMPLES / SECOND_SHARD).exists, head)
     os.killpg(head.pid, signal.SIGINT)
     head.wait(timeout=60)  # a small job may have ended before the signal came
-    before = finished_shards(study)
-    study.snakemake(PART)
-    after = study.states(SAMPLES)
+    before = finished_shards(copied)
+    copied.snakemake(PART)
+    after = copied.states(SAMPLES)
     assert {path: after[path] for path in before} == before
-    assert study.checksums(SAMPLES) == whole
+    assert copied.checksums(SAMPLES) == whole

@@ -45,6 +45,11 @@ def code_of(verb: str, package: Path = PACKAGE) -> str:
     return digest.hexdigest()[:16]
 
 
+def modules_of(verb: str, package: Path = PACKAGE) -> dict[str, Path]:
+    """The files of all modules that `code_of(verb)` hashes, by name; `verb` may be a module of `lib` as well."""
+    return {name: Path(_file_of(name, package)) for name in _closure(f"{package.name}.{verb}", package)}
+
+
 def fingerprint(**parts: Any) -> str:
     """16 hexadecimal digits from JSON-able values, whatever the order of their keys; numpy integers count as int."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=operator.index)

@@ -275,7 +275,7 @@ def lpips(height: int = 320, width: int = 512) -> Tensor:
     """AlexNet's layers of the frames that LPIPS compares for one clip."""
     from torchvision.models import alexnet
 
-    from ..rewards.clip_scorers import FrameDistance
+    from ..rewards.video_scorers import FrameDistance
 
     return alexnet(weights=None).features(empty(2 * FrameDistance.PAIRS, 3, height, width))
 

@@ -75,9 +75,9 @@ def _world(source: dict, count: int, shape: Shape, seed: int) -> Iterator[Item]:
 
 def _pictures(scene: Scene, quality: str, shape: Shape, rng: np.random.Generator) -> Sequence[np.ndarray]:
     """One picture or clip of a scene, or two pictures where a data set holds pairs."""
-    from ..world.clips import render_clip
     from ..world.preferences import preferred_pair
     from ..world.render import render
+    from ..world.videos import render_clip
 
     if len(shape) == 3:
         return [render_clip(scene, shape[0], rng)]

@@ -15,6 +15,7 @@ from ..overlap import ahead
 from ..progress import progress
 from ..seeds import seed_of
 from ..shards import Collection, key_of
+from ..tables import read_table
 from ..training.examples import Examples
 from .sampling import encode_prompts, images_at_once
 
@@ -33,7 +34,7 @@ def pairs_of(collection: Collection, selection: Path | None, first_only: bool = 
     import pandas as pd
 
     if selection is not None:
-        return pd.read_parquet(selection)
+        return read_table(selection)
     index = collection.index()
     first = index.drop_duplicates("prompt_id")
     if missing := (first["prompt"] == "").sum():

@@ -137,7 +137,7 @@ def _sample_qwen_image(pipeline, prompts: list[str], generator: list, settings: 
     """Images (B, H, W, 3) uint8 by Qwen-Image's own call, whose guidance is called true and needs a negative prompt."""
     import torch
 
-    from ..rewards.pixels import to_uint8
+    from ..pixels import to_uint8
 
     arguments = settings.call_arguments()
     about = {"true_cfg_scale": arguments.pop("guidance_scale"), "negative_prompt": [" "] * len(prompts)}
@@ -176,7 +176,7 @@ def images_at_once(height: int, width: int) -> int:
 def _decode(pipeline: DiffusionPipeline, latents: Tensor) -> Tensor:
     import torch
 
-    from ..rewards.pixels import to_uint8
+    from ..pixels import to_uint8
 
     config = pipeline.vae.config
     latents = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)

@@ -1,12 +1,14 @@
 """From per-image scores and features to the metrics of one policy under one selection, with their bootstrap."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import UserError
 from . import bootstrap, fid, vbench
-from .inputs import FeatureSet
+from .inputs import ComparedFeatures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +33,7 @@ class Aggregator:
         self.metrics: dict[str, dict[str, float]] = {}
         self._columns: dict[str, np.ndarray] = {}
 
-    def add_mean(self, name: str, scores: "pd.Series") -> None:
+    def add_mean(self, name: str, scores: pd.Series) -> None:
         """Mean over prompts of scores by key; prompts for which the metric is not defined (NaN) are left out."""
         missing = [key for key in self.keys if key not in scores.index]
         self._require_all(name, missing, "score_images")
@@ -45,7 +47,7 @@ class Aggregator:
             name, float(values[defined].mean()), bootstrap.mean_bootstrap(values, self._counts), int(defined.sum())
         )
 
-    def add_frechet(self, name: str, images: FeatureSet) -> None:
+    def add_frechet(self, name: str, images: ComparedFeatures) -> None:
         """Fréchet distance to the reference images, its bootstrap centred on the point estimate."""
         features = self._features(name, images)
         sample = fid.fit_gaussian(features, self.minimum_images, f"'{name}'")
@@ -54,7 +56,7 @@ class Aggregator:
         columns = fid.frechet_bootstrap(features, reference, self._counts[:, self._cluster])
         self._add(name, value, bootstrap.centred(columns, value), len(features))
 
-    def add_kernel(self, name: str, images: FeatureSet) -> None:
+    def add_kernel(self, name: str, images: ComparedFeatures) -> None:
         """Kernel distance to the reference images, its bootstrap centred on the point estimate."""
         features = self._features(name, images)
         for rows, what in ((features, f"'{name}'"), (images.reference, f"reference of '{name}'")):
@@ -63,19 +65,19 @@ class Aggregator:
         columns = fid.kernel_bootstrap(features, images.reference, self._counts[:, self._cluster])
         self._add(name, value, bootstrap.centred(columns, value), len(features))
 
-    def add_vbench(self, name: str, clips: "pd.DataFrame") -> None:
+    def add_vbench(self, name: str, clips: pd.DataFrame) -> None:
         """VBench's total of the scores of its clips, which are of prompts of its own; its bootstrap resamples those."""
         value = vbench.summarise(vbench.mean_scores(clips)).total
         columns = vbench.total_bootstrap(clips, len(self._counts), self._seed)
         self._add(name, value, columns, clips["prompt"].nunique())
 
-    def columns(self) -> "pd.DataFrame":
+    def columns(self) -> pd.DataFrame:
         """The bootstrap: a row per resample, a column per metric."""
         import pandas as pd
 
         return pd.DataFrame(self._columns)
 
-    def _features(self, name: str, images: FeatureSet) -> np.ndarray:
+    def _features(self, name: str, images: ComparedFeatures) -> np.ndarray:
         if len(images.keys) != len(images.features):
             raise UserError(
                 f"'{name}': {len(images.features)} feature vectors for {len(images.keys)} images; "

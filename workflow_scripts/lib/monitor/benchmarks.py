@@ -19,12 +19,12 @@ class Measured:
 
     rule: str
     seconds: float
-    memory_mb: float | None = None
-    cpu_seconds: float | None = None
-    threads: int = 1
-    wildcards: Mapping[str, str] | None = None
-    asked: Mapping[str, Any] | None = None
-    path: Path | None = None
+    memory_mb: float | None
+    cpu_seconds: float | None
+    threads: int
+    wildcards: Mapping[str, str]
+    asked: Mapping[str, Any]
+    path: Path
 
 
 def folders_of(jobs: Iterable[Job]) -> list[Path]:
@@ -59,9 +59,7 @@ def _number(value: Any) -> float | None:
 
 def expected_seconds(rule: str, wildcards: Mapping[str, str], measured: Sequence[Measured]) -> float | None:
     """The median of the rule's jobs most like this one, which have the most equal wildcards. None: never measured."""
-    alike = [
-        (len(wildcards.items() & (one.wildcards or {}).items()), one.seconds) for one in measured if one.rule == rule
-    ]
+    alike = [(len(wildcards.items() & one.wildcards.items()), one.seconds) for one in measured if one.rule == rule]
     if not alike:
         return None
     closest = max(likeness for likeness, _ in alike)

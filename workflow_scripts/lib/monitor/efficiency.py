@@ -71,7 +71,7 @@ def _row(rule: str, group: Sequence[Measured]) -> Efficiency:
 
 
 def _asked(one: Measured, resource: str) -> float | None:
-    value = (one.asked or {}).get(resource)
+    value = one.asked.get(resource)
     return float(value) if isinstance(value, int | float) else None
 
 
@@ -81,18 +81,16 @@ def largest(pairs: Iterable[tuple[float | None, float | None]]) -> Use | None:
     return max(uses, key=lambda use: use.share, default=None)
 
 
-def log_of(benchmark: Path | None) -> Path | None:
+def log_of(benchmark: Path) -> Path:
     """The log of a job, which lies as its benchmark does."""
-    if benchmark is None:
-        return None
     parts = list(benchmark.with_suffix(".log").parts)
     parts[parts.index(FOLDER)] = LOGS
     return Path(*parts)
 
 
-def gpu_memory(log: Path | None) -> list[tuple[float, float]]:
+def gpu_memory(log: Path) -> list[tuple[float, float]]:
     """(peak, size) in MB of the GPU of each process of a job, as its log has it (`lib/cli.py`)."""
-    if log is None or not log.is_file():
+    if not log.is_file():
         return []
     return [(float(peak), float(size)) for peak, size in GPU_MEMORY.findall(log.read_text(errors="replace"))]
 

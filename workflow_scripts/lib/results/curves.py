@@ -1,5 +1,7 @@
 """Figures of training histories: rewards and ground truth over the steps of several runs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -10,7 +12,8 @@ import numpy as np
 
 from ..errors import UserError
 from ..spec.curves import Line, Panel
-from .figures import CURVE, LINES, MOST_PANELS_IN_A_ROW, PANEL_INCHES, STYLE
+from ..tables import read_table
+from .plotting import CURVE, LINES, MOST_PANELS_IN_A_ROW, PANEL_INCHES, STYLE, panel_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,20 +43,12 @@ class CurvePanel:
     curves: list[Curve]
 
 
-def read_history(policy: Path) -> "pd.DataFrame":
+def read_history(policy: Path) -> pd.DataFrame:
     """The history beside a policy file, a row per epoch; UserError where there is none."""
-    import pandas as pd
-
-    path = policy.with_name("history.parquet")
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read {path} ({error}); train the run again: rm '{policy}' and run the same command"
-        ) from error
+    return read_table(policy.with_name("history.parquet"))
 
 
-def curve_panels(panels: Sequence[Panel], histories: Mapping[str, "pd.DataFrame"]) -> list[CurvePanel]:
+def curve_panels(panels: Sequence[Panel], histories: Mapping[str, pd.DataFrame]) -> list[CurvePanel]:
     """The panels of a figure from histories by run; runs without one are left out, and panels without a curve.
 
     UserError for a column that a history lacks, unless the panel is optional.
@@ -70,7 +65,7 @@ def smooth(values: np.ndarray, share: float = SMOOTHED_SHARE) -> np.ndarray:
     return (sums[last] - sums[first]) / (last - first)
 
 
-def draw_curves(panels: Sequence[CurvePanel]) -> "Figure":
+def draw_curves(panels: Sequence[CurvePanel]) -> Figure:
     """Draw the panels side by side, four to a row: running means over faint values, the references' dashed."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -81,11 +76,9 @@ def draw_curves(panels: Sequence[CurvePanel]) -> "Figure":
     down = -(-len(panels) // across)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.25 * PANEL_INCHES[0] * across, PANEL_INCHES[1] * down + 0.3), layout="constrained")
-        axes = figure.subplots(down, across, squeeze=False).ravel()
-        for ax, panel in zip(axes, panels, strict=False):
+        axes = panel_axes(figure, len(panels), across)
+        for ax, panel in zip(axes, panels, strict=True):
             _draw(ax, panel, colours)
-        for ax in axes[len(panels) :]:
-            ax.remove()
         handles = [Line2D([], [], color=colour, linewidth=1.4, label=name) for name, colour in colours.items()]
         if any(curve.references is not None for panel in panels for curve in panel.curves):
             handles.append(Line2D([], [], color="#555555", linewidth=1, linestyle="--", label="its reference images"))
@@ -93,7 +86,7 @@ def draw_curves(panels: Sequence[CurvePanel]) -> "Figure":
     return figure
 
 
-def _lacking(panel: Panel, histories: Mapping[str, "pd.DataFrame"]) -> bool:
+def _lacking(panel: Panel, histories: Mapping[str, pd.DataFrame]) -> bool:
     """Whether an optional panel is to be left out."""
     for line in panel.lines:
         history = histories.get(line.row.policy)
@@ -114,12 +107,12 @@ def _columns(panel: Panel, line: Line) -> Iterator[str]:
         yield line.references
 
 
-def _panel(panel: Panel, histories: Mapping[str, "pd.DataFrame"]) -> CurvePanel:
+def _panel(panel: Panel, histories: Mapping[str, pd.DataFrame]) -> CurvePanel:
     curves = [_curve(panel.x, line, histories[line.row.policy]) for line in panel.lines if line.row.policy in histories]
     return CurvePanel(panel.title, panel.x_title, curves)
 
 
-def _curve(x: str, line: Line, history: "pd.DataFrame") -> Curve:
+def _curve(x: str, line: Line, history: pd.DataFrame) -> Curve:
     """Epochs that have the value; a discriminator's epoch may lack it."""
     shown = history[history[line.column].notna() & history[x].notna()]
     references = shown[line.references].to_numpy(float) if line.references else None
@@ -131,7 +124,7 @@ def _colours(panels: Sequence[CurvePanel]) -> dict[str, str]:
     return dict(zip(names, cycle(COLOURS), strict=False))
 
 
-def _draw(ax: "Axes", panel: CurvePanel, colours: Mapping[str, str]) -> None:
+def _draw(ax: Axes, panel: CurvePanel, colours: Mapping[str, str]) -> None:
     for curve in panel.curves:
         colour = colours[curve.name]
         if (np.diff(curve.x) > 0).all():  # against another quantity single epochs are a tangle

@@ -1,5 +1,7 @@
 """Directions over replicates: whether every claim of a table comes out the same way with other seeds."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -34,7 +36,7 @@ COLUMNS = (
 )
 
 
-def claims(table: ScaledTable, evidence: Evidence) -> "pd.DataFrame":
+def claims(table: ScaledTable, evidence: Evidence) -> pd.DataFrame:
     """A row per claim (row, row compared with, column) and replicate, and one (`replicate` "all") for them together.
 
     A replicate's interval is over prompts (paired bootstrap), the joint one over replicates (Student's t). Claims on
@@ -48,7 +50,7 @@ def claims(table: ScaledTable, evidence: Evidence) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def markdown(rows: "pd.DataFrame", title: str) -> str:
+def markdown(rows: pd.DataFrame, title: str) -> str:
     """A Markdown document: how many claims hold, then each with its differences."""
     joint = rows[rows["replicate"] == ALL]
     tally = Counter(verdict.partition(";")[0] for verdict in joint["verdict"])

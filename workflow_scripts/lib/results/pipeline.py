@@ -76,7 +76,7 @@ def draw_pipeline(pipeline: Pipeline, stages: Mapping[str, str]) -> Figure:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from .figures import STYLE
+    from .plotting import STYLE
 
     places = _places(pipeline)
     width, height = (max(place[axis] for place in places.values()) + BOX[axis] + 0.4 for axis in (0, 1))

@@ -1,5 +1,7 @@
 """A long-form table (tables.COLUMNS) as Markdown, LaTeX and text for a terminal."""
 
+from __future__ import annotations
+
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -9,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..spec.scales import PAPER
-from .tables import COLUMNS, SIDE_BY_SIDE
+from ..tables import read_table
+from .tables import ARROWS, COLUMNS, SIDE_BY_SIDE
 from .verdicts import BASELINE, MARKS
 from .writing import markdown_table
 
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EMPTY = "–"
-ARROWS = {"lower": "↓", "higher": "↑"}
 NOT_COMPARED = "Numbers at scale {scale} are never compared with the paper's values, only directions are."
 DIRECTIONS = (
     "✓ the expected direction, ✗ the opposite, in brackets when the 95 % interval of the paired difference includes 0."
@@ -51,20 +53,15 @@ class Grid:
     blocks: list[tuple[str, list[tuple[str, list[Cell]]]]]
 
 
-def read_rows(path) -> "pd.DataFrame":
+def read_rows(path) -> pd.DataFrame:
     """A long-form table from its CSV; UserError when it is none."""
-    import pandas as pd
-
-    try:
-        rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} ({error}); remake it with make_table") from error
+    rows = read_table(path)
     if missing := [column for column in COLUMNS if column not in rows]:
         raise UserError(f"{path} is no table of make_table: it has no column {', '.join(missing)}; remake it")
     return rows
 
 
-def grid(rows: "pd.DataFrame") -> Grid:
+def grid(rows: pd.DataFrame) -> Grid:
     """The printed form of a long-form table, rows and columns in its order."""
     best = _best(rows)
     if rows["layout"].iloc[0] == SIDE_BY_SIDE:
@@ -81,7 +78,7 @@ def grid(rows: "pd.DataFrame") -> Grid:
     return Grid(header, blocks)
 
 
-def _side_by_side(rows: "pd.DataFrame", best: set[int]) -> Grid:
+def _side_by_side(rows: pd.DataFrame, best: set[int]) -> Grid:
     """One block, with a group of columns for each base, those that a row of it has; what a base lacks is empty."""
     columns = _reported(rows).drop_duplicates(["base", "column"])
     header = [(f"{row.base}: {row.title}", ARROWS[row.better]) for row in columns.itertuples()]
@@ -94,7 +91,7 @@ def _side_by_side(rows: "pd.DataFrame", best: set[int]) -> Grid:
     return Grid(header, [("", lines)])
 
 
-def preamble(rows: "pd.DataFrame", margins: bool = True) -> str:
+def preamble(rows: pd.DataFrame, margins: bool = True) -> str:
     """What a reader must know first: what the marks compare, over how many prompts, and (`margins`) what ± means."""
     replicates = rows["replicates"].max()
     mean = f"Means of {replicates:.0f} replicates" if replicates > 1 else "One replicate"
@@ -102,7 +99,7 @@ def preamble(rows: "pd.DataFrame", margins: bool = True) -> str:
     return " ".join([*_legend(rows), f"{mean}{interval}; N = {_counts(rows)} prompts."])
 
 
-def _legend(rows: "pd.DataFrame") -> Iterator[str]:
+def _legend(rows: pd.DataFrame) -> Iterator[str]:
     """What the marks mean, where there are any."""
     scale, in_paper = rows["scale"].iloc[0], rows["paper"].notna().any()
     if in_paper:
@@ -111,7 +108,7 @@ def _legend(rows: "pd.DataFrame") -> Iterator[str]:
         yield DIRECTIONS
 
 
-def markdown(rows: "pd.DataFrame", title: str, caption: str, notes: Sequence[str] = ()) -> str:
+def markdown(rows: pd.DataFrame, title: str, caption: str, notes: Sequence[str] = ()) -> str:
     """A Markdown document: the table as in the paper, every verdict with its paired difference, and the commands."""
     table = grid(rows)
     lines = [f"# {title} ({rows['scale'].iloc[0]} scale)", "", f"> {preamble(rows)}", "", caption, ""]
@@ -132,7 +129,7 @@ def markdown(rows: "pd.DataFrame", title: str, caption: str, notes: Sequence[str
     return "\n".join(lines)
 
 
-def latex(rows: "pd.DataFrame", title: str, caption: str) -> str:
+def latex(rows: pd.DataFrame, title: str, caption: str) -> str:
     """A LaTeX table (packages booktabs and amssymb), blocks of base models apart, best values bold."""
     table = grid(rows)
     head = ["", "", *(f"{_tex(name)} {LATEX_ARROWS[arrow]}" for name, arrow in table.header)]
@@ -154,13 +151,13 @@ def latex(rows: "pd.DataFrame", title: str, caption: str) -> str:
     )
 
 
-def plain_markdown(rows: "pd.DataFrame", name: str, title: str, caption: str) -> str:
+def plain_markdown(rows: pd.DataFrame, title: str, caption: str) -> str:
     """Any table as a Markdown document, cell by cell."""
     body = ([str(cell) for cell in row] for row in rows.itertuples(index=False))
     return "\n".join([f"# {title}", "", caption, "", *markdown_table(list(rows), body), ""])
 
 
-def plain_latex(rows: "pd.DataFrame", name: str, title: str, caption: str) -> str:
+def plain_latex(rows: pd.DataFrame, name: str, title: str, caption: str) -> str:
     """Any table in LaTeX (package booktabs), cell by cell."""
     body = "".join(_latex_line([_tex(str(cell)) for cell in row]) for row in rows.itertuples(index=False))
     return (
@@ -170,7 +167,7 @@ def plain_latex(rows: "pd.DataFrame", name: str, title: str, caption: str) -> st
     )
 
 
-def terminal(rows: "pd.DataFrame", width: int = 110, bold: bool = False) -> str:
+def terminal(rows: pd.DataFrame, width: int = 110, bold: bool = False) -> str:
     """Text for a terminal: titles wrapped, values and marks aligned, the best in bold or, without `bold`, starred."""
     table = grid(rows)
     head = [[], [], *(textwrap.wrap(f"{name} {arrow}", 12) for name, arrow in table.header)]
@@ -188,7 +185,7 @@ def terminal(rows: "pd.DataFrame", width: int = 110, bold: bool = False) -> str:
     return _emboldened(shown) if bold else shown
 
 
-def _best(rows: "pd.DataFrame") -> set[int]:
+def _best(rows: pd.DataFrame) -> set[int]:
     """Indices of the best values, as printed, of each base and column; none where all are the same."""
     found: set[int] = set()
     for (_, _), cells in rows[rows["ours"].notna()].groupby(["base", "column"]):
@@ -209,7 +206,7 @@ def _cell(cell, best: bool) -> Cell:
     return Cell(f"{cell.ours:.{digits}f}", f"{margin:.{digits}f}", paper, mark, best)
 
 
-def _counts(rows: "pd.DataFrame") -> str:
+def _counts(rows: pd.DataFrame) -> str:
     counts = rows["n"].dropna().astype(int)
     if counts.empty:
         return "0"
@@ -223,7 +220,7 @@ def _markdown_cell(cell: Cell) -> str:
     return " ".join(filter(None, [value, margin, paper, cell.mark]))
 
 
-def _reported(rows: "pd.DataFrame") -> "pd.DataFrame":
+def _reported(rows: pd.DataFrame) -> pd.DataFrame:
     """Cells that have a value or say why not; a row may lack a column."""
     return rows[rows["ours"].notna() | rows["verdict"].fillna("").ne("")]
 
@@ -247,7 +244,7 @@ def _number(value: float, digits: int, sign: str = "") -> str:
     return "" if math.isnan(value) else f"{value:{sign}.{digits}f}"
 
 
-def _commands(rows: "pd.DataFrame") -> Iterator[str]:
+def _commands(rows: pd.DataFrame) -> Iterator[str]:
     for row in rows[rows["command"].notna()].drop_duplicates(["base", "row"]).itertuples():
         yield f"* {row.base}, {row.row}: `{row.command}`"
 

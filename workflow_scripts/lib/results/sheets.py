@@ -3,6 +3,8 @@
 Columns of one base model are a block; blocks stand below each other.
 """
 
+from __future__ import annotations
+
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UserError
+from ..metrics.selection import selected_keys
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-    from ..shards import Collection
 
 DPI = 200
 GAP = 8  # pixels between images
@@ -37,7 +38,7 @@ class SheetColumn:
 
 
 def read_column(
-    title: str, selection: str, parts: Sequence[Path], rewards: "pd.DataFrame | None", show: int
+    title: str, selection: str, parts: Sequence[Path], rewards: pd.DataFrame | None, show: int
 ) -> SheetColumn:
     """The selected images of `show` prompts, spread evenly over a collection."""
     from ..shards import Collection
@@ -47,23 +48,7 @@ def read_column(
     return SheetColumn(title, [row.prompt for row, _ in found], [image for _, image in found])
 
 
-def selected_keys(selection: str, collection: "Collection", rewards: "pd.DataFrame | None", show: int) -> list[str]:
-    """Keys of the selected images of `show` prompts, spread evenly over a collection, in the order of the prompts."""
-    from ..metrics.selection import choose
-
-    pool = collection.index() if rewards is None else rewards
-    return choose(pool[pool["prompt_id"].isin(spread(pool["prompt_id"], show))], selection)
-
-
-def spread(prompt_ids: Sequence[int], count: int) -> list[int]:
-    """`count` prompts spread evenly over all, ascending: a fixed rule, so that nobody picks the pretty ones."""
-    distinct = sorted(set(map(int, prompt_ids)))
-    if count > len(distinct):
-        raise UserError(f"{count} prompts asked for, the collection has {len(distinct)}")
-    return [distinct[i * len(distinct) // count] for i in range(count)]
-
-
-def draw_sheet(blocks: Mapping[str, Sequence[SheetColumn]], cell: int = 256, blur: float = 0) -> "Figure":
+def draw_sheet(blocks: Mapping[str, Sequence[SheetColumn]], cell: int = 256, blur: float = 0) -> Figure:
     """Draw blocks of images that fit into `cell` pixels, blurred by a Gaussian of `blur` pixels (0: not at all).
 
     UserError when the columns of a block show other prompts than its first.
@@ -71,7 +56,7 @@ def draw_sheet(blocks: Mapping[str, Sequence[SheetColumn]], cell: int = 256, blu
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from .figures import STYLE
+    from .plotting import STYLE
 
     heights = {base: TITLES + len(_common_prompts(columns)) * (cell + GAP) for base, columns in blocks.items()}
     width = LABEL + max(map(len, blocks.values())) * (cell + GAP)
@@ -84,9 +69,7 @@ def draw_sheet(blocks: Mapping[str, Sequence[SheetColumn]], cell: int = 256, blu
     return figure
 
 
-def _draw_block(
-    figure: "Figure", base: str, columns: Sequence[SheetColumn], top: float, cell: int, blur: float
-) -> None:
+def _draw_block(figure: Figure, base: str, columns: Sequence[SheetColumn], top: float, cell: int, blur: float) -> None:
     bold = {"va": "bottom", "fontsize": 8, "fontweight": "bold"}
     _text(figure, LABEL - 16, top + TITLES - 10, base, ha="right", **bold)
     for i, column in enumerate(columns):
@@ -159,7 +142,7 @@ def _common_prompts(columns: Sequence[SheetColumn]) -> Sequence[str]:
     return first.prompts
 
 
-def _place(figure: "Figure", image: np.ndarray, left: float, top: float, cell: int) -> None:
+def _place(figure: Figure, image: np.ndarray, left: float, top: float, cell: int) -> None:
     """Put an image, pixel for pixel, into the middle of a cell; coordinates in pixels from the upper left corner."""
     (width, height), (h, w) = figure.get_size_inches() * DPI, image.shape[:2]
     left, top = left + (cell - w) // 2, top + (cell - h) // 2
@@ -168,7 +151,7 @@ def _place(figure: "Figure", image: np.ndarray, left: float, top: float, cell: i
     ax.set_axis_off()
 
 
-def _text(figure: "Figure", x: float, y: float, text: str, **style) -> None:
+def _text(figure: Figure, x: float, y: float, text: str, **style) -> None:
     """Write a text as it is: a prompt with dollar signs is no formula."""
     width, height = figure.get_size_inches() * DPI
     figure.text(x / width, 1 - y / height, text, linespacing=1.25, parse_math=False, **style)

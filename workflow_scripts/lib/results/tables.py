@@ -1,10 +1,13 @@
 """Tables in long form: a row per cell, with our value and the paper's, what the verdict is about, and the command."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..spec import Config
 from ..spec.scales import PAPER
 from ..spec.tables import Column, PlannedRow, RowName, Table, expectations
 from . import verdicts
@@ -19,6 +22,7 @@ COLUMNS = (
     "against", "expected", "difference", "difference_low", "difference_high", "verdict", "run", "selection", "command",
 )  # fmt: skip
 
+ARROWS = {"lower": "↓", "higher": "↑"}
 
 BELOW, SIDE_BY_SIDE = "below", "side by side"
 """Where the blocks of other bases stand."""
@@ -43,6 +47,15 @@ class ScaledTable:
         return self.find(row.row.better_than[0]) if row.row.better_than else None
 
 
+def scaled_table(config: Config, name: str, scale: str) -> ScaledTable:
+    """A table or figure with its rows, columns and column titles at a scale; UserError for unknown names."""
+    metrics = config.scale(scale).metrics
+    sheet = config.figure(name) if name in config.figures else config.table(name)
+    columns = config.table_columns(name, scale)
+    titles = {column.name: metrics[column.name]["title"] for column in columns}
+    return ScaledTable(sheet, config.scale(scale).name, config.table_rows(name, scale), columns, titles)
+
+
 def candidate_of(row: PlannedRow) -> Candidate:
     """The candidate of a row that was planned for replicate 0."""
     return row.policy, row.selection
@@ -53,7 +66,7 @@ def name_of(row: PlannedRow, base: str) -> str:
     return row.row.row if row.row.base == base else f"{row.row.row} ({row.row.base})"
 
 
-def long_form(table: ScaledTable, evidence: Evidence) -> "pd.DataFrame":
+def long_form(table: ScaledTable, evidence: Evidence) -> pd.DataFrame:
     """All cells of a table (COLUMNS), in its order.
 
     Values are compared with the paper's at paper scale only; elsewhere verdicts are about directions.

@@ -1,5 +1,7 @@
 """Figures of user studies: shares of votes for B, or an automatic stand-in where nobody has voted."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..spec import Study
-from .figures import CURVE, STYLE
+from ..tables import read_table
+from .plotting import CURVE, STYLE, panel_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,12 +47,7 @@ class StudyPanel:
 
 def read_panel(study: Study, path: Path) -> StudyPanel:
     """The panel of a study from what analyse_votes or proxy_win_rate wrote; UserError for another study's file."""
-    import pandas as pd
-
-    try:
-        rows = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} ({error}); remake it with snakemake") from error
+    rows = read_table(path)
     if set(rows.get("study", ())) != {study.name}:
         raise UserError(
             f"{path} does not hold the win rates of study '{study.name}'; give those of each study in order"
@@ -60,7 +58,7 @@ def read_panel(study: Study, path: Path) -> StudyPanel:
     return StudyPanel(a, b, PROXY, [_bar(row.scorer, row.b_above_a, row) for row in rows.itertuples()])
 
 
-def draw_win_rates(panels: Sequence[StudyPanel]) -> "Figure":
+def draw_win_rates(panels: Sequence[StudyPanel]) -> Figure:
     """Draw the panels two to a row: bars of 100 %, B's share from the left; diamonds are the paper's raters."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -70,11 +68,9 @@ def draw_win_rates(panels: Sequence[StudyPanel]) -> "Figure":
     heights = [AROUND + BAR_HEIGHT * max(len(panel.bars) for panel in row) for row in rows]
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(PANEL_WIDTH * across, sum(heights)), layout="constrained")
-        axes = figure.subplots(len(rows), across, squeeze=False, height_ratios=heights).ravel()
-        for ax, panel in zip(axes, panels, strict=False):
+        axes = panel_axes(figure, len(panels), across, height_ratios=heights)
+        for ax, panel in zip(axes, panels, strict=True):
             _draw(ax, panel)
-        for ax in axes[len(panels) :]:
-            ax.remove()
     return figure
 
 
@@ -82,7 +78,7 @@ def _bar(name: str, share: float, row, paper: float | None = None) -> Bar:
     return Bar(name, share, row.ci_low, row.ci_high, None if paper is None or paper != paper else paper)
 
 
-def _draw(ax: "Axes", panel: StudyPanel) -> None:
+def _draw(ax: Axes, panel: StudyPanel) -> None:
     colour = CURVE if panel.source == VOTES else STAND_IN
     for place, bar in enumerate(panel.bars):
         ax.barh(place, 100, height=0.7, color=OTHER)

@@ -1,1 +1,1 @@
-"""GAN-RM: the reward prediction layer, its training, scoring and selection, and the frozen encoders under it."""
+"""What judges images: GAN-RM's heads on frozen encoders, Adv-GRPO's discriminators, and published scorers."""

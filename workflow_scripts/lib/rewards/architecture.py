@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .encoders import concatenate
-from .rpl import RewardPredictionLayer
+from .reward_heads import RewardPredictionLayer
 
 FROZEN = "frozen"
 BETWEEN = ("encoder", "cls", "mean", "features", "residual")

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..errors import UserError
+from ..pixels import Images, Preprocessing
 from .encoders import concatenate, from_pretrained
-from .pixels import Images, Preprocessing
 
 
 class TransformersCLIP:

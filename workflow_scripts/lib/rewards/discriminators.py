@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..errors import UserError
+from ..pixels import to_uint8
 from .adversarial import LOSSES, colour_jitter, jitter_factors
 from .clip import TransformersCLIP
 from .discriminator_options import DiscriminatorOptions
 from .encoders import DTYPES
 from .foundation import FoundationModel, load_foundation
-from .pixels import to_uint8
 from .scorers import CosineScorer, load_scorer
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..batches import FittingBatches
 from ..errors import UserError
 from ..overlap import ahead
-from .pixels import Images, Preprocessing
+from ..pixels import Images, Preprocessing
 from .tiny_features import TinyFeatureExtractor
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def load_encoder(entry: dict, device: str = "cpu", dtype: str = "float32") -> En
     Scorers have their own `scorers.load_scorer`, so that an edit there does not make features stale.
     """
     from .clip import CLIPTokensWithText
-    from .clip_encoders import FrameTokens, I3DFeatures, TinyClipFeatures, ViCLIPTokens
     from .foundation import SiglipTokens, TimmTokens
     from .inception import InceptionFeatures
+    from .video_encoders import FrameTokens, I3DFeatures, TinyClipFeatures, ViCLIPTokens
 
     of_images = (
         *(CLIPVisionTokens, CLIPTokensWithText, TimmTokens, SiglipTokens),

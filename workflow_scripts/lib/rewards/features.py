@@ -1,4 +1,4 @@
-"""Feature files: the vectors of one part of a collection by one encoder, tied to both."""
+"""Features that reward heads are trained on: several feature files of one encoder."""
 
 from __future__ import annotations
 
@@ -10,33 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import atomic_write, sha256
-
-
-def write_features(path: str | Path, features: Tensor, *, encoder: str, fingerprint: str, images: str | Path) -> None:
-    """Write features (N, d) as float32 with the encoder's name and the sha256 of the part file `images`; atomic."""
-    from safetensors.torch import save_file
-
-    about = {"count": str(len(features)), "encoder": encoder, "fingerprint": fingerprint, "images": sha256(images)}
-    with atomic_write(path) as temporary:
-        save_file({"features": features.float().cpu().contiguous()}, temporary, metadata=about)
-
-
-def read_features(path: str | Path, images: str | Path | None = None) -> tuple[Tensor, dict[str, str]]:
-    """Features (N, d) float32 and their metadata (count, encoder, fingerprint, images).
-
-    UserError for a damaged file and, when the part file `images` is given, for features of other images than these.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            features, about = file.get_tensor("features"), file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read features {path} ({error}); delete it and remake it with encode_images") from error
-    if images is not None and about.get("images") != sha256(images):
-        raise UserError(f"{path} is stale: {images} has changed since; delete it and remake it with encode_images")
-    return features, about
+from ..features import read_features
 
 
 @dataclass(frozen=True)
@@ -56,7 +30,7 @@ class FeatureSet:
             raise UserError(f"{len(paths)} features files for {len(images)} part files: give them in pairs")
         features, abouts = [torch.empty(0, 0)] if not paths else [], {}
         for path, part in zip(paths, images or [None] * len(paths), strict=True):
-            one, abouts[str(path)] = read_features(path, part)
+            one, abouts[str(path)] = read_features(path, part, "pt")
             features.append(one if part is None else one[_is_first_sample(part)])
         return cls(torch.cat(features), abouts)
 

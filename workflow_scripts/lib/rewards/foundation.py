@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..pixels import Images, Preprocessing
 from .encoders import concatenate, from_pretrained, load_encoder
-from .pixels import Images, Preprocessing
 
 
 class FoundationModel(Protocol):

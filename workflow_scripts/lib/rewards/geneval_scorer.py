@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from ..errors import UserError
+from ..pixels import Images, Preprocessing, to_numpy
 from .encoders import from_pretrained
 from .geneval import COLOUR_TEMPLATES, COLOURS, NAMES, Instance, crop_of, is_correct, read_metadata
-from .pixels import Images, Preprocessing, to_numpy
 
 if TYPE_CHECKING:
     from .scorers import CosineScorer

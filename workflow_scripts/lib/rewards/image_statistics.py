@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..metrics.hacking import colour_entropy, dark_pixels, edge_density
-from .pixels import Images, to_numpy
+from ..pixels import Images, to_numpy
 
 
 class ImageStatistics:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ..errors import UserError
-from .pixels import Images
+from ..pixels import Images
 
 CLEAN, LEGACY = "inception-2015-12-05.pt", "pt_inception-2015-12-05-6726825d.pth"
 SIZE = (299, 299)

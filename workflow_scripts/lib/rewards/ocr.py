@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .pixels import Images, to_numpy
+from ..pixels import Images, to_numpy
 
 MINIMUM_SIDE = 128  # pixels; text detectors see nothing in smaller pictures
 

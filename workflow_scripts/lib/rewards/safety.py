@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize, pad
 
 from ..errors import UserError
-from .pixels import Images, to_numpy
+from ..pixels import Images, to_numpy
 
 Q16_SCALE = 100.0
 FLOATS = ("f2", "f4", "f8")

@@ -11,22 +11,22 @@ from torch import Tensor
 from ..errors import UserError
 from ..metrics.clipscore import caption, clip_score
 from ..metrics.preference import hps_score, image_reward, pick_score
+from ..pixels import Images, Preprocessing
 from .clip import TransformersCLIP
 from .encoders import Encoder, build_encoder
 from .image_reward import ImageRewardModel
-from .pixels import Images, Preprocessing
 
 
 def load_scorer(entry: dict, device: str = "cpu", dtype: str = "float32") -> Encoder:
     """The scorer of a registry entry, made with its parts: one (B,) tensor per metric. UserErrors: `build_encoder`."""
-    from ..world.clip_scorer import WorldClips
     from ..world.scorer import World, WorldGenEval, WorldStyle
-    from .clip_scorers import LPIPS, FeatureDistance, FrameConsistency
+    from ..world.video_scorer import WorldClips
     from .geneval_scorer import GenEval
     from .image_statistics import ImageStatistics
     from .ocr import OCR, PaddleOCRReader, RapidOCRReader
     from .safety import Q16, Inappropriate, NudeNet
     from .similarity import DINOSimilarity, ImageSimilarity, SigLIPSimilarity
+    from .video_scorers import LPIPS, FeatureDistance, FrameConsistency
 
     known = (
         *(CLIPScore, PickScore, HPSv2, ImageReward, Q16, NudeNet, Inappropriate),

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from ..errors import UserError
-from .rpl import Head, RewardModel, reward_logit
+from .reward_heads import Head, RewardModel, reward_logit
 
 
 @torch.inference_mode()

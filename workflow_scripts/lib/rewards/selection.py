@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..metrics.selection import candidates, rank_best, rank_worst
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PAIR_COLUMNS = ["prompt_id", "prompt", "best_key", "worst_key", "best_reward", "worst_reward"]
-
-
-def candidates(rewards: pd.DataFrame, k: int) -> pd.DataFrame:
-    """The rows of samples 0 … k-1 of every prompt (the first K of one pool serve every K).
-
-    `rewards` has key, prompt_id, k, logit. UserError when a prompt has fewer than K of them.
-    """
-    chosen = rewards[rewards["k"] < k]
-    counts = chosen.groupby("prompt_id").size().reindex(rewards["prompt_id"].unique(), fill_value=0)
-    if counts.min() < k:
-        raise UserError(
-            f"K = {k} candidates asked for, but prompt {counts.idxmin()} has {counts.min()} in the pool; "
-            f"lower K or sample more images per prompt"
-        )
-    return chosen
-
-
-def rank_best(table: pd.DataFrame) -> pd.Series:
-    """Rank of each row within its prompt, 0 = best: votes for the top-1 first, then the logit, then the key.
-
-    Votes are cast where the table has `vote*` columns: each such head has one, for its highest sample of the prompt.
-    """
-    return _rank(table, _votes(table, best=True), [False, False, True])
-
-
-def rank_worst(table: pd.DataFrame) -> pd.Series:
-    """Rank of each row within its prompt, 0 = worst: the reverse of `rank_best`, with votes for the lowest sample."""
-    return _rank(table, _votes(table, best=False), [False, True, False])
 
 
 def best_worst_pairs(rewards: pd.DataFrame, prompts: pd.DataFrame, k: int, pairs: int = 1) -> pd.DataFrame:
@@ -61,20 +37,6 @@ def _first(table: pd.DataFrame, rank: str, n: int) -> pd.DataFrame:
     ordered = table.sort_values(["prompt_id", rank])
     ordered["place"] = ordered.groupby("prompt_id").cumcount()
     return ordered.loc[ordered["place"] < n, ["prompt_id", "place", "key", "reward"]]
-
-
-def _rank(table: pd.DataFrame, votes: pd.Series, ascending: list[bool]) -> pd.Series:
-    order = table.assign(votes=votes).sort_values(["votes", "logit", "key"], ascending=ascending)
-    return order.groupby("prompt_id").cumcount().reindex(table.index)
-
-
-def _votes(table: pd.DataFrame, best: bool) -> pd.Series:
-    """Number of heads that put a row highest (or lowest) in its prompt; a head's own ties go to the mean score."""
-    votes = pd.Series(0, index=table.index)
-    for column in (name for name in table.columns if name.startswith("vote")):
-        ordered = table.sort_values([column, "logit", "key"], ascending=[not best, not best, best])
-        votes[ordered.groupby("prompt_id").head(1).index] += 1
-    return votes
 
 
 def _with_prompts(table: pd.DataFrame, prompts: pd.DataFrame) -> pd.DataFrame:

@@ -11,9 +11,9 @@ from torch.nn.functional import normalize
 
 from ..errors import UserError
 from ..overlap import ahead
+from ..pixels import Images
 from .encoders import batches_of
 from .foundation import FoundationModel
-from .pixels import Images
 
 if TYPE_CHECKING:
     from ..shards import Collection

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..seeds import seed_of
-from .bootstrap import bootstrap_set
-from .rpl import HEADS, Centroid, Head, RewardModel, rpl_loss
+from .pseudo_labels import bootstrap_set
+from .reward_heads import HEADS, Centroid, Head, RewardModel, rpl_loss
 from .scoring import head_logits
 from .settings import RewardConfig
 

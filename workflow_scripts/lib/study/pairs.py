@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..metrics.selection import selected_keys
 from ..provenance import fingerprint
-from ..results.sheets import selected_keys
 from ..shards import Collection
 from ..spec.studies import Question
 from .key import Image, Key, Pair, Side

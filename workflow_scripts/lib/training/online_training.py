@@ -13,6 +13,7 @@ import torch
 from ..diffusion.pipelines import denoiser_name, denoiser_of, is_saved, load_pipeline, place, save_policy
 from ..files import atomic_write, read_json
 from ..provenance import fingerprint
+from ..tables import write_table
 from .adversarial import DiscriminatorSchedule
 from .denoiser import Denoiser
 from .grpo_training import GRPOTraining, print_arithmetic
@@ -86,8 +87,7 @@ def _place(pipeline, accelerator, training: TrainingSettings) -> None:
 def _write(out: Path, pipeline, denoiser: Denoiser, judges: Judges, history: list[dict], **about) -> None:
     import pandas as pd
 
-    with atomic_write(out.parent / "history.parquet") as temporary:
-        pd.DataFrame(history).to_parquet(temporary, index=False)
+    write_table(out.parent / "history.parquet", pd.DataFrame(history))
     if judges.discriminator is not None:
         with atomic_write(out.parent / "discriminator.pt") as temporary:
             torch.save(judges.discriminator.state_dict(), temporary)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..rewards.pixels import Images, to_numpy
+from ..pixels import Images, to_numpy
 from .detect import AGREEMENTS, agreement, detect, shows, shows_subject
 from .scenes import Scene, scene_of
 from .style import line_art_margin

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..world.quality import CRISP_SHARE
-from .clips import draw_clips, draw_motion
 from .corpus import Corpus
 from .optimise import ExponentialAverage, minimise
 from .stable_diffusion import caption_tokens, draw_captions
+from .videos import draw_clips, draw_motion
 
 NUM_FRAMES = 3
 HEAD_WIDTH = 8

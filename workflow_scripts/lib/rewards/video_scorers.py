@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from ..errors import UserError
+from ..pixels import Preprocessing
 from ..seeds import seed_of
-from .clip_encoders import frames_of
 from .encoders import TinyFeatures, from_pretrained
-from .pixels import Preprocessing
+from .video_encoders import frames_of
 
 if TYPE_CHECKING:
     from ..shards import Collection

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.rewards.rpl import (
+from workflow_scripts.lib.rewards.reward_heads import (
     Centroid,
     LinearProbe,
     RewardModel,

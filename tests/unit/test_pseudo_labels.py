@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from workflow_scripts.lib.errors import UserError
-from workflow_scripts.lib.rewards.bootstrap import bootstrap_set, rank_labels
+from workflow_scripts.lib.rewards.pseudo_labels import bootstrap_set, rank_labels
 
 
 def test_default_labels_fall_from_one_to_just_above_a_half():

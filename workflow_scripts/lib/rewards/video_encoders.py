@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import UserError
+from ..pixels import Preprocessing
 from .encoders import CLIPVisionTokens, TinyFeatures, concatenate
-from .pixels import Preprocessing
 
 
 def frames_of(clips: np.ndarray) -> np.ndarray:

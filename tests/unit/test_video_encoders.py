@@ -14,22 +14,22 @@ from workflow_scripts.lib.data.images import read_dataset
 from workflow_scripts.lib.data.videos import chosen_frames, read_clip
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.results.sheets import still
-from workflow_scripts.lib.rewards.clip_encoders import FrameTokens, I3DFeatures, TinyClipFeatures, ViCLIPTokens
-from workflow_scripts.lib.rewards.clip_scorers import (
+from workflow_scripts.lib.rewards.encoders import CLIPVisionTokens
+from workflow_scripts.lib.rewards.i3d import I3D, same_padding
+from workflow_scripts.lib.rewards.scorers import load_scorer
+from workflow_scripts.lib.rewards.viclip import ViCLIPVision
+from workflow_scripts.lib.rewards.video_encoders import FrameTokens, I3DFeatures, TinyClipFeatures, ViCLIPTokens
+from workflow_scripts.lib.rewards.video_scorers import (
     FeatureDistance,
     FrameConsistency,
     subject_consistency,
     temporal_flickering,
 )
-from workflow_scripts.lib.rewards.encoders import CLIPVisionTokens
-from workflow_scripts.lib.rewards.i3d import I3D, same_padding
-from workflow_scripts.lib.rewards.scorers import load_scorer
-from workflow_scripts.lib.rewards.viclip import ViCLIPVision
 from workflow_scripts.lib.shards import ImageRecord, Part, ShardWriter, key_of, write_part
-from workflow_scripts.lib.world.clip_scorer import WorldClips, motion_of, smoothness
-from workflow_scripts.lib.world.clips import render_clip
 from workflow_scripts.lib.world.render import to_uint8
 from workflow_scripts.lib.world.scenes import scene_of
+from workflow_scripts.lib.world.video_scorer import WorldClips, motion_of, smoothness
+from workflow_scripts.lib.world.videos import render_clip
 
 ZOO = "resources/zoo"
 CAPTIONS = ["a frog at top left on blue", "two cats on red", "a heart in the middle on green"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..world.clips import DIRECTIONS, SPEED, offsets
 from ..world.quality import wash
+from ..world.videos import DIRECTIONS, SPEED, offsets
 from ..world.vocabulary import BACKGROUNDS, IMAGE_SIZE
 from .corpus import Corpus, Spoilt
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .clips import DIRECTIONS, SPEED
 from .scorer import World
+from .videos import DIRECTIONS, SPEED
 from .vocabulary import IMAGE_SIZE
 
 STEPS = [(0, 0), *((dx * n * SPEED, dy * n * SPEED) for n in (1, 2, 3, 4) for dx, dy in DIRECTIONS)]

@@ -1,9 +1,10 @@
-"""Figures: metrics against the rank of samples by a reward (Fig. 2 of arXiv 2506.13846)."""
+"""Rank figures: metrics against the rank of samples by a reward (Fig. 2 of arXiv 2506.13846)."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,44 +12,12 @@ import numpy as np
 from ..metrics.bootstrap import Estimate, spearman_estimate
 from ..spec.tables import Column
 from .evidence import Evidence
-from .tables import ScaledTable, candidate_of
+from .plotting import CURVE, LINES, MOST_PANELS_IN_A_ROW, PANEL_INCHES, STYLE, panel_axes
+from .tables import ARROWS, ScaledTable, candidate_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-CURVE = "#0072B2"  # Okabe and Ito's palette, safe for colour-blind readers
-LINES = (
-    ("#555555", (0, (4, 2))),
-    ("#D55E00", (0, (1.2, 1.6))),
-    ("#009E73", (0, (5, 1.5, 1, 1.5))),
-    ("#CC79A7", (0, (8, 2))),
-)
-ARROWS = {"lower": "↓", "higher": "↑"}
-MOST_PANELS_IN_A_ROW = 4
-PANEL_INCHES = (1.85, 1.75)
-STYLE = {
-    "font.family": "sans-serif",
-    "font.size": 7.5,
-    "axes.titlesize": 8,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "none",
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +41,7 @@ def rank_panels(figure: ScaledTable, evidence: Evidence) -> list[Panel]:
     return [_panel(figure, column, evidence) for column in figure.columns]
 
 
-def draw_ranks(panels: Sequence[Panel]) -> "Figure":
+def draw_ranks(panels: Sequence[Panel]) -> Figure:
     """Draw the panels side by side, four to a row, with one legend below; reward grows to the right."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -81,28 +50,14 @@ def draw_ranks(panels: Sequence[Panel]) -> "Figure":
     down = -(-len(panels) // across)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(PANEL_INCHES[0] * across, PANEL_INCHES[1] * down + 0.25), layout="constrained")
-        axes = figure.subplots(down, across, squeeze=False).ravel()
-        for ax, panel in zip(axes, panels, strict=False):
+        axes = panel_axes(figure, len(panels), across)
+        for ax, panel in zip(axes, panels, strict=True):
             _draw(ax, panel)
-        for ax in axes[len(panels) :]:
-            ax.remove()
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=7, handlelength=2.4
         )
     return figure
-
-
-def save(figure: "Figure", paths: Sequence[Path]) -> None:
-    """Write a figure in the formats of the paths: PDF with TrueType fonts, PNG with 200 dots per inch; no dates."""
-    import matplotlib
-
-    from ..files import atomic_write
-
-    for path in paths:
-        metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
-        with atomic_write(path) as temporary, matplotlib.rc_context(STYLE):
-            figure.savefig(temporary, format=path.suffix[1:], dpi=200, metadata=metadata)
 
 
 def _panel(figure: ScaledTable, column: Column, evidence: Evidence) -> Panel:
@@ -120,7 +75,7 @@ def _panel(figure: ScaledTable, column: Column, evidence: Evidence) -> Panel:
     return Panel(figure.titles[column.name], column.better, values, low, high, rho, lines)
 
 
-def _draw(ax: "Axes", panel: Panel) -> None:
+def _draw(ax: Axes, panel: Panel) -> None:
     ranks = np.arange(1, len(panel.values) + 1)
     ax.fill_between(ranks, panel.low, panel.high, color=CURVE, alpha=0.18, linewidth=0, label="95 % CI over prompts")
     ax.plot(ranks, panel.values, color=CURVE, linewidth=1.2, marker="o", markersize=3, label="samples of one rank")
