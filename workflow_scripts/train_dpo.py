@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from workflow_scripts.lib.cli import parser, run
 from workflow_scripts.lib.locks import sole_writer
-from workflow_scripts.lib.training.options import add_training_options, training_settings
+from workflow_scripts.lib.options import settings_of
+from workflow_scripts.lib.training.options import add_training_options
+from workflow_scripts.lib.training.settings import TrainingSettings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             config.pipelines(),
             args.start,
             args.examples,
-            training_settings(args),
+            settings_of(args, TrainingSettings),
             args.seed,
             args.out,
             code_of("train_dpo"),

@@ -9,22 +9,12 @@ from pathlib import Path
 from workflow_scripts.lib.cli import parser, run
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.locks import sole_writer
-from workflow_scripts.lib.rewards.discriminator_options import DiscriminatorOptions
+from workflow_scripts.lib.options import add_options_of, settings_of
+from workflow_scripts.lib.rewards.discriminator_settings import DiscriminatorSettings
 from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
-from workflow_scripts.lib.training.options import add_options_of, add_policy_options, settings_of
-from workflow_scripts.lib.training.settings import GRPOSettings, TrainingSettings
+from workflow_scripts.lib.training.options import add_policy_options
+from workflow_scripts.lib.training.settings import GRPOSettings, OptimiserSettings
 
-# What the rollouts decide, or what GRPO does without.
-FIXED = {
-    "batch_size": 1,
-    "gradient_accumulation_steps": 1,
-    "epochs": 1,
-    "max_steps": None,
-    "lr_scheduler": "constant_with_warmup",
-    "lr_warmup_steps": 0,
-    "optimizer": "adamw",
-    "caption_dropout": 0.0,
-}
 LEARNER = "discriminator_"
 
 
@@ -59,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 entries, weights, learner, recipe, watched, references, prompts, accelerator, args.dtype, args.seed
             ),
             settings_of(args, GRPOSettings),
-            settings_of(args, TrainingSettings, **FIXED),
+            settings_of(args, OptimiserSettings),
             settings_of(args, DiscriminatorSchedule, LEARNER) if recipe else None,
             (args.height, args.width),
             args.seed,
@@ -109,10 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--width", type=int, required=True, help="pixels")
     add("--dtype", default="float32", help="of rewards and discriminator: float32, bfloat16 or float16")
     add_options_of(options, GRPOSettings)
-    add_options_of(options, TrainingSettings, without=FIXED)
+    add_options_of(options, OptimiserSettings)
     add("--discriminator-model", help="model in config/models.yaml that a discriminator is made of")
-    add_options_of(options, DiscriminatorOptions, "discriminator_", optional=True)
-    add_options_of(options, DiscriminatorSchedule, "discriminator_", optional=True)
+    add_options_of(options, DiscriminatorSettings, LEARNER, optional=True)
+    add_options_of(options, DiscriminatorSchedule, LEARNER, optional=True)
     return options
 
 

@@ -20,7 +20,7 @@ from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
 from workflow_scripts.lib.training.judges import Judges, Replay
 from workflow_scripts.lib.training.online_training import train_online
 from workflow_scripts.lib.training.references import References
-from workflow_scripts.lib.training.settings import GRPOSettings, TrainingSettings
+from workflow_scripts.lib.training.settings import GRPOSettings, OptimiserSettings
 
 PROMPTS = ["a frog on blue", "two cats on red", "the word SUN on green"]
 SETTINGS = GRPOSettings(
@@ -41,9 +41,8 @@ SETTINGS = GRPOSettings(
     kl_weight=0.0,
     kl_form="as_coded",
 )
-TRAINING = TrainingSettings(
+TRAINING = OptimiserSettings(
     learning_rate=1e-2,
-    lr_warmup_steps=0,
     scope="lora",
     lora_rank=2,
     lora_alpha=4,

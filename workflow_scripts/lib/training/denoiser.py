@@ -12,7 +12,7 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from ..diffusion.acceleration import use_channels_last
-from .settings import TrainingSettings
+from .settings import OptimiserSettings
 
 JOINT = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
 LORA_TARGETS = {
@@ -55,7 +55,7 @@ class Denoiser:
                 parameter.requires_grad_("lora_" in name)
 
     @classmethod
-    def of(cls, model: nn.Module, settings: TrainingSettings, needs_reference: bool) -> Denoiser:
+    def of(cls, model: nn.Module, settings: OptimiserSettings, needs_reference: bool) -> Denoiser:
         """The denoiser that these settings train."""
         s = settings
         return cls(model, s.scope, s.lora_rank, needs_reference, s.gradient_checkpointing, s.lora_alpha, s.lora_targets)

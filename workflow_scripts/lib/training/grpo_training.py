@@ -19,7 +19,7 @@ from .denoiser import Denoiser
 from .grpo import advantages, grpo_losses
 from .judges import DISCRIMINATOR, ON_REFERENCES, REWARD, Judges, Replay, gather_pairs
 from .rollouts import MicroBatch, Rollout, Sampler
-from .settings import GRPOSettings, TrainingSettings
+from .settings import GRPOSettings, OptimiserSettings
 from .updates import Checkpoints, Updates, from_first
 
 GENERATOR, LEARNER = "generator", "discriminator"
@@ -37,7 +37,7 @@ class GRPOTraining:
     sampler: Sampler
     judges: Judges
     settings: GRPOSettings
-    training: TrainingSettings
+    training: OptimiserSettings
     schedule: DiscriminatorSchedule | None
     accelerator: object
     folder: Path

@@ -18,7 +18,7 @@ from .denoiser import Denoiser
 from .grpo_training import GRPOTraining, print_arithmetic
 from .judges import Judges
 from .rollouts import Sampler
-from .settings import GRPOSettings, TrainingSettings
+from .settings import GRPOSettings, OptimiserSettings
 from .updates import accelerator_of, from_first
 
 
@@ -29,7 +29,7 @@ def train_online(
     prompts: list[str],
     judges: Callable[[Any], Judges],
     settings: GRPOSettings,
-    training: TrainingSettings,
+    training: OptimiserSettings,
     schedule: DiscriminatorSchedule | None,
     size: tuple[int, int],
     seed: int,
@@ -74,7 +74,7 @@ def train_online(
         _write(out, pipeline, denoiser, made, history, model=entry["name"], seed=seed, fingerprint=made_by)
 
 
-def _place(pipeline, accelerator, training: TrainingSettings) -> None:
+def _place(pipeline, accelerator, training: OptimiserSettings) -> None:
     """Move all parts to the device; text encoders, which are frozen, to the arithmetic of the training."""
     place(pipeline, accelerator.device)
     if training.mixed_precision == "bf16":
