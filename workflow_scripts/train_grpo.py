@@ -24,49 +24,43 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import pandas as pd
 
-    from workflow_scripts.lib.models import identity
     from workflow_scripts.lib.provenance import code_of
-    from workflow_scripts.lib.shards import Collection, Part
     from workflow_scripts.lib.spec import load_config
-    from workflow_scripts.lib.training.judges import load_judges
     from workflow_scripts.lib.training.online_training import train_online
+    from workflow_scripts.lib.training.policy_job import PolicyJob
 
-    config, rewards = load_config(), dict(map(_reward, args.rewards))
-    entries = {name: config.model_entry(entry) for name, (entry, _) in rewards.items()}
-    weights = {name: weight for name, (_, weight) in rewards.items()}
-    watched = [config.model_entry(name) for name in args.watch]
-    recipe = _recipe(args)
-    learner = config.model_entry(args.discriminator_model) if recipe else None
-    prompts = list(pd.read_parquet(args.prompts)["prompt"])
-    references = Collection(args.references) if args.references else None
+    config = load_config()
+    entry, code = config.pipeline(args.model), code_of("train_grpo")
+    job = PolicyJob(entry, config.pipelines(), args.start, args.seed, args.out, code)
+    recipe = _judges(args, config)
     with sole_writer(args.out):
         train_online(
-            config.pipeline(args.model),
-            config.pipelines(),
-            args.start,
-            prompts,
-            lambda accelerator: load_judges(
-                entries, weights, learner, recipe, watched, references, prompts, accelerator, args.dtype, args.seed
-            ),
+            job,
+            list(pd.read_parquet(args.prompts)["prompt"]),
+            recipe,
             settings_of(args, GRPOSettings),
             settings_of(args, OptimiserSettings),
-            settings_of(args, DiscriminatorSchedule, LEARNER) if recipe else None,
+            settings_of(args, DiscriminatorSchedule, LEARNER) if recipe.discriminator else None,
             (args.height, args.width),
-            args.seed,
-            args.out,
-            code_of("train_grpo"),
-            {
-                "rewards": {name: identity(entry) for name, entry in entries.items()},
-                "weights": weights,
-                "discriminator": recipe and {**recipe, "model": identity(learner)},
-                "watch": [identity(entry) for entry in watched],
-                "references": [Part(path).fingerprint for path in args.references],
-                "dtype": args.dtype,
-            },
         )
 
 
-def _recipe(args: argparse.Namespace) -> dict | None:
+def _judges(args: argparse.Namespace, config):
+    """What judges the rollouts."""
+    from workflow_scripts.lib.training.judges import JudgesRecipe
+
+    rewards, learner = dict(map(_reward, args.rewards)), _discriminator(args)
+    return JudgesRecipe(
+        rewards={name: config.model_entry(entry) for name, (entry, _) in rewards.items()},
+        weights={name: weight for name, (_, weight) in rewards.items()},
+        watched=[config.model_entry(name) for name in args.watch],
+        discriminator=learner and learner | {"model": config.model_entry(learner["model"])},
+        references=args.references,
+        dtype=args.dtype,
+    )
+
+
+def _discriminator(args: argparse.Namespace) -> dict | None:
     """Options of the discriminator by name, if there is one."""
     if args.discriminator_model is None:
         return None

@@ -21,7 +21,7 @@ from workflow_scripts.lib.rewards.foundation import TimmTokens
 from workflow_scripts.lib.training.denoiser import Denoiser
 from workflow_scripts.lib.training.grpo_training import GRPOTraining
 from workflow_scripts.lib.training.judges import REWARD, Judges
-from workflow_scripts.lib.training.online_training import _place
+from workflow_scripts.lib.training.online_training import place_frozen
 from workflow_scripts.lib.training.references import References
 from workflow_scripts.lib.training.rollouts import Sampler
 
@@ -92,9 +92,9 @@ class Epochs:
         self.pixels, device = size.pixels, self.accelerator.device
         self.pipeline = random_pipeline(size, device)
         torch.manual_seed(SEED)
-        denoiser = Denoiser.of(self.pipeline.transformer, self.training, needs_reference=False)
+        denoiser = Denoiser(self.pipeline.transformer, self.training, needs_reference=False)
         denoiser.prepare(self.accelerator)
-        _place(self.pipeline, self.accelerator, self.training)
+        place_frozen(self.pipeline, self.accelerator, self.training)
         prompts = [f"{number} frogs on blue" for number in range(self.grpo.groups_per_epoch)]
         self.sampler = Sampler(
             self.pipeline, denoiser, prompts, self.grpo, (self.pixels, self.pixels), self.accelerator, SEED
