@@ -32,7 +32,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--steps", type=int, default=0, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=256, help="images (or comparisons) per step")
-    parser.add_argument("--channels", type=int, nargs="+", help="widths of the UNet's levels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(argv)
@@ -46,7 +45,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch=args.batch,
         seed=args.seed,
         device=args.device,
-        channels=tuple(args.channels) if args.channels else None,
     )
 
 
