@@ -35,13 +35,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import torch
 
-    from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
     from workflow_scripts.lib.diffusion.pipelines import load_pipeline
     from workflow_scripts.lib.files import sha256
     from workflow_scripts.lib.models import identity
     from workflow_scripts.lib.provenance import code_of, fingerprint
     from workflow_scripts.lib.shards import Collection, Part
     from workflow_scripts.lib.spec import load_config
+    from workflow_scripts.lib.training.encoding import encode_examples, pairs_of
 
     config = load_config()
     entry = config.pipeline(args.model)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.seeds import seed_of
 from workflow_scripts.lib.shards import ImageRecord, Part, ShardWriter, key_of, write_part
 from workflow_scripts.lib.training.denoiser import Denoiser
+from workflow_scripts.lib.training.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.training.loop import Training
 from workflow_scripts.lib.training.noise import draw_step, noise_schedule
 from workflow_scripts.lib.training.objectives import DPO, DenoisingErrors

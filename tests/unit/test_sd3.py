@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tests.benchmarks.sd3_sizes import TRUE_TRANSFORMER
-from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import denoiser_name, load_pipeline, save_policy
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, encode_prompts, requests_for, sample, sample_part
 from workflow_scripts.lib.shards import Part
 from workflow_scripts.lib.training.denoiser import Denoiser, predict
+from workflow_scripts.lib.training.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.training.examples import conditioning
 from workflow_scripts.lib.training.noise import draw_timesteps, noise_schedule, targets
 from workflow_scripts.lib.training.settings import OptimiserSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import UserError
+from ..diffusion.settings import RolloutSettings
 from ..options import option
 
 
@@ -55,28 +55,6 @@ class TrainingSettings(OptimiserSettings):
     def steps(self, num_examples: int) -> int:
         """Optimiser steps: max_steps, else whole epochs (the last step of an epoch may borrow from the next)."""
         return self.max_steps or -(-num_examples * self.epochs // self.examples_per_step)
-
-
-@dataclass(frozen=True)
-class RolloutSettings:
-    """How groups are sampled; the stochastic steps are a window of `window_width` steps from `window_start` on.
-
-    UserError for groups of one, whose rewards have nothing to be compared with.
-    """
-
-    group_size: int = option("images of one prompt, whose rewards are compared")
-    sampling_steps: int = option("denoising steps of a rollout")
-    guidance_scale: float = option("classifier-free guidance in rollouts and updates; 1 is none")
-    sampler: str = option("stochastic steps: cps or sde", choices=("cps", "sde"))
-    noise_level: float = option("noise of the stochastic steps")
-    window_start: int | str = option("first stochastic step, from 0, or random")
-    window_width: int = option("stochastic steps")
-
-    def __post_init__(self) -> None:
-        if self.group_size < 2:
-            raise UserError(
-                f"a group of {self.group_size} has no others to compare its image with; set group_size to 2 or more"
-            )
 
 
 @dataclass(frozen=True)
