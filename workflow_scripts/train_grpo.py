@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import form, parser, run
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.locks import sole_writer
 from workflow_scripts.lib.options import add_options_of, settings_of
@@ -15,7 +15,7 @@ from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
 from workflow_scripts.lib.training.options import add_policy_options
 from workflow_scripts.lib.training.settings import GRPOSettings, OptimiserSettings
 
-LEARNER = "discriminator_"
+LEARNER, REWARD = "discriminator_", "NAME=MODEL:WEIGHT"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,10 +49,10 @@ def _judges(args: argparse.Namespace, config):
     """What judges the rollouts."""
     from workflow_scripts.lib.training.judges import JudgesRecipe
 
-    rewards, learner = dict(map(_reward, args.rewards)), _discriminator(args)
+    learner = _discriminator(args)
     return JudgesRecipe(
-        rewards={name: config.model_entry(entry) for name, (entry, _) in rewards.items()},
-        weights={name: weight for name, (_, weight) in rewards.items()},
+        rewards={name: config.model_entry(model) for name, model, _ in args.rewards},
+        weights={name: weight for name, _, weight in args.rewards},
         watched=[config.model_entry(name) for name in args.watch],
         discriminator=learner and learner | {"model": config.model_entry(learner["model"])},
         references=args.references,
@@ -71,23 +71,14 @@ def _discriminator(args: argparse.Namespace) -> dict | None:
     return given
 
 
-def _reward(text: str) -> tuple[str, tuple[str, float]]:
-    """`ocr=tiny_ocr:0.5` as ("ocr", ("tiny_ocr", 0.5))."""
-    name, _, rest = text.partition("=")
-    entry, _, weight = rest.rpartition(":")
-    try:
-        return name, (entry, float(weight))
-    except ValueError:
-        raise UserError(f"--rewards {text!r} is not NAME=MODEL:WEIGHT, such as ocr=tiny_ocr:0.5") from None
-
-
 def _parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     add = options.add_argument
     add_policy_options(options)
     add("--prompts", type=Path, required=True, help="prompt set (.parquet)")
     add("--references", type=Path, nargs="+", default=[], help="part files of reference images of these prompts")
-    add("--rewards", nargs="+", default=[], metavar="NAME=MODEL:WEIGHT", help="scorers in config/models.yaml")
+    rewards = {"type": form(REWARD, str, str, float), "nargs": "+", "default": [], "metavar": REWARD}
+    add("--rewards", **rewards, help="scorers in config/models.yaml")
     add("--watch", nargs="+", default=[], metavar="MODEL", help="scorers that are told in the history only")
     add("--height", type=int, required=True, help="pixels")
     add("--width", type=int, required=True, help="pixels")

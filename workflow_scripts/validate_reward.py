@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import form, grouped, parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -16,7 +16,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--proxies", type=Path, nargs="+", default=[], help="features of the proxy images")
     options.add_argument("--num-proxies", type=int, help="use the first so many proxies; all when left out")
     options.add_argument("--references", type=Path, nargs="+", default=[], help="features of what they should cover")
-    options.add_argument("--judges", nargs="+", required=True, metavar="COLUMN=PATH", help="score tables, every part")
+    options.add_argument(
+        "--judges",
+        type=form("COLUMN=PATH"),
+        nargs="+",
+        required=True,
+        metavar="COLUMN=PATH",
+        help="score tables, every part",
+    )
     options.add_argument("--resamples", type=int, required=True, help="bootstrap resamples of the prompts")
     options.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     options.add_argument("--out", type=Path, required=True, help="CSV file")
@@ -34,11 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.proxies and args.references:
         rows += proxy_coverage(read_features(args.proxies)[: args.num_proxies], read_features(args.references))
     rows += content_share(rewards["logit"], prompt_ids, args.resamples, args.seed)
-    judges: dict[str, list[str]] = {}
-    for judge in args.judges:
-        column, _, path = judge.partition("=")
-        judges.setdefault(column, []).append(path)
-    for column, paths in judges.items():
+    for column, paths in grouped(args.judges).items():
         scores = read_scores(paths, column).loc[rewards.index].rename(column)
         rows += agreement(rewards["logit"], scores, prompt_ids, args.resamples, args.seed)
     with atomic_write(args.out) as temporary:

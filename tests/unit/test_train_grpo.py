@@ -70,7 +70,6 @@ def test_learning_rates_are_told_apart(capsys):
     ("words", "said"),
     [
         ([], "nothing to reward images by"),
-        (["--rewards", "ocr"], "is not NAME=MODEL:WEIGHT"),
         (["--rewards", "ocr=no_such_model:1"], "unknown model 'no_such_model'"),
         (["--discriminator-model", "tiny_clip_tokens"], "needs --discriminator-kind, --discriminator-loss"),
         (["--rewards", "ocr=tiny_ocr:1"], "finds no text to read in the prompt 'a frog at top left on blue'"),
