@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import add_hardware, parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,8 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add("--batch-size", type=int, default=8, help="images encoded at once")
     add("--seed", type=int, default=0, help="of the VAE's posterior sample")
-    add("--device", default="cpu", help="cpu, cuda or cuda:N")
-    add("--dtype", default="float32", help="float32, bfloat16 or float16; the last two on a GPU only")
+    add_hardware(options)
     add("--out", type=Path, required=True, help="safetensors file")
     args = options.parse_args(argv)
 

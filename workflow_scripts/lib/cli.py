@@ -32,6 +32,13 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     )
 
 
+def add_hardware(options: argparse.ArgumentParser) -> None:
+    """Where a network runs, and in which arithmetic."""
+    options.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    help_dtype = "float32, bfloat16 or float16; the last two on a GPU only"
+    options.add_argument("--dtype", default="float32", help=help_dtype)
+
+
 def form(shape: str, *types: Callable[[str], Any]) -> Callable[[str], tuple]:
     """An argparse type for arguments of a shape such as "TITLE:COLUMN=PATH": its parts, none empty, each of its type.
 
