@@ -10,7 +10,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `check_architecture`."""
     options = parser(__doc__)
     options.add_argument("--table", required=True, help="name of the table in the configuration")
-    options.add_argument("--config", type=Path, default=Path("config"), help="folder of the configuration")
     options.add_argument("--out", type=Path, nargs="+", required=True, help="files to write: .csv, .md, .tex")
     args = options.parse_args(argv)
 
@@ -21,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.rewards.architecture import checked
     from workflow_scripts.lib.spec import load_config
 
-    table = load_config(args.config).architectures[args.table].data
+    table = load_config().architectures[args.table].data
     rows = pd.DataFrame(checked(table["layers"]))
     about = (table["title"], table["caption"])
     texts = {

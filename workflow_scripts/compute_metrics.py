@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import form, grouped, parser, run
 from workflow_scripts.lib.errors import UserError
 
 
@@ -36,7 +36,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument(
         "--images", type=Path, nargs="+", help="parts of the collection (part{n}.json), in the order of --features"
     )
-    several = {"type": _named, "nargs": "+", "action": "extend", "default": []}
+    several = {"type": form("METRIC=PATH"), "nargs": "+", "action": "extend", "default": []}
     options.add_argument(
         "--scores", metavar="METRIC[:COLUMN]=PATH", help="score tables of a metric, every part", **several
     )
@@ -64,20 +64,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return options.parse_args(argv)
 
 
-def _named(argument: str) -> tuple[str, str]:
-    name, equals, value = argument.partition("=")
-    if not (name and equals and value):
-        raise argparse.ArgumentTypeError(f"'{argument}' is not of the form METRIC=PATH")
-    return name, value
-
-
-def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for name, value in pairs:
-        groups.setdefault(name, []).append(value)
-    return groups
-
-
 def _selected(args: argparse.Namespace) -> tuple[list[str], Sequence[int]]:
     """Keys of the selected images and their prompts, from the rewards, the index of the images or a score table."""
     from workflow_scripts.lib.metrics.inputs import read_table_parts
@@ -90,7 +76,7 @@ def _selected(args: argparse.Namespace) -> tuple[list[str], Sequence[int]]:
     elif args.images:
         pool = _index(args.images)
     elif args.scores:
-        pool = read_table_parts(next(iter(_grouped(args.scores).values())))
+        pool = read_table_parts(next(iter(grouped(args.scores).values())))
     else:
         raise UserError("nothing to compute: give --scores, or --images with --features")
     keys = choose(pool, args.selection)
@@ -106,7 +92,7 @@ def _index(images: Sequence[Path]):
 def _add_scores(aggregator, args: argparse.Namespace) -> None:
     from workflow_scripts.lib.metrics.inputs import read_scores
 
-    for name, paths in _grouped(args.scores).items():
+    for name, paths in grouped(args.scores).items():
         metric, _, column = name.partition(":")
         aggregator.add_mean(metric, read_scores(paths, column or metric))
 
@@ -114,7 +100,7 @@ def _add_scores(aggregator, args: argparse.Namespace) -> None:
 def _add_distances(aggregator, args: argparse.Namespace) -> None:
     from workflow_scripts.lib.metrics.inputs import ComparedFeatures, read_feature_parts
 
-    features, references = _grouped(args.features), _grouped(args.reference_features)
+    features, references = grouped(args.features), grouped(args.reference_features)
     if features.keys() != references.keys():
         raise UserError("--features and --reference-features must name the same metrics")
     if features and not args.images:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import run
+from workflow_scripts.lib.cli import parser, run
 from workflow_scripts.lib.world.atlas import ATLAS_FOLDER, draw_atlas
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `draw_atlas`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=ATLAS_FOLDER, help="folder of the two pages")
-    draw_atlas(parser.parse_args(argv).out)
+    options = parser(__doc__)
+    options.add_argument("--out", type=Path, default=ATLAS_FOLDER, help="folder of the two pages")
+    draw_atlas(options.parse_args(argv).out)
 
 
 if __name__ == "__main__":

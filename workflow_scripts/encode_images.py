@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import add_hardware, parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.shards import Part
     from workflow_scripts.lib.spec import load_config
 
-    entry = load_config(args.config).model_entry(args.encoder)
+    entry = load_config().model_entry(args.encoder)
     part = Part(args.images)
     features = encode_part(load_encoder(entry, args.device, args.dtype), part, args.batch_size)["features"]
     made_of = fingerprint(encoder=identity(entry), dtype=args.dtype, images=part.fingerprint)
@@ -32,9 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--encoder", required=True, help="name in config/models.yaml")
     options.add_argument("--images", type=Path, required=True, help="part file of the collection")
     options.add_argument("--batch-size", type=int, default=32, help="images encoded at once; changes no result")
-    options.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    options.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16; the last two on a GPU only")
-    options.add_argument("--config", type=Path, default=Path("config"), help="folder of the configuration")
+    add_hardware(options)
     options.add_argument("--out", type=Path, required=True, help="features file (.safetensors)")
     return options
 

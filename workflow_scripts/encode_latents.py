@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import add_hardware, parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,20 +28,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add("--batch-size", type=int, default=8, help="images encoded at once")
     add("--seed", type=int, default=0, help="of the VAE's posterior sample")
-    add("--device", default="cpu", help="cpu, cuda or cuda:N")
-    add("--dtype", default="float32", help="float32, bfloat16 or float16; the last two on a GPU only")
+    add_hardware(options)
     add("--out", type=Path, required=True, help="safetensors file")
     args = options.parse_args(argv)
 
     import torch
 
-    from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
     from workflow_scripts.lib.diffusion.pipelines import load_pipeline
     from workflow_scripts.lib.files import sha256
     from workflow_scripts.lib.models import identity
     from workflow_scripts.lib.provenance import code_of, fingerprint
     from workflow_scripts.lib.shards import Collection, Part
     from workflow_scripts.lib.spec import load_config
+    from workflow_scripts.lib.training.encoding import encode_examples, pairs_of
 
     config = load_config()
     entry = config.pipeline(args.model)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import grouped, parser, run
 
 COLUMN = ("BLOCK", "SHOW", "TITLE", "SELECTION", "REWARDS", "PART")
 
@@ -16,9 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.results.plotting import save
     from workflow_scripts.lib.results.sheets import animate_sheet, draw_sheet
 
-    blocks: dict[str, list] = {}
-    for block, *column in args.column:
-        blocks.setdefault(block, []).append(_read(*column))
+    blocks = grouped((block, _read(*column)) for block, *column in args.column)
     if args.fps:
         animate_sheet(blocks, args.out[0], args.fps, args.cell, args.blur)
     else:

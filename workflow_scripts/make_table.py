@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.results.writing import write_texts
     from workflow_scripts.lib.spec import load_config
 
-    table = scaled_table(load_config(args.config), args.table, args.scale)
+    table = scaled_table(load_config(), args.table, args.scale)
     rows, about = long_form(table, Evidence(args.metrics)), (table.table.title, table.table.caption)
     texts = {
         ".csv": lambda: rows.to_csv(index=False),
@@ -40,7 +40,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument(
         "--metrics", type=Path, nargs="+", help="metrics files of all rows, in one or several replicates"
     )
-    options.add_argument("--config", type=Path, default=Path("config"), help="folder of the configuration")
     options.add_argument("--out", type=Path, nargs="+", help="files to write; .csv, .md and .tex decide what")
     options.add_argument("--print", type=Path, metavar="CSV", help="print this table instead of making one")
     args = options.parse_args(argv)

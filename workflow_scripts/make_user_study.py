@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.study.page import page
     from workflow_scripts.lib.study.pairs import Source, make_pairs
 
-    config = load_config(args.config)
+    config = load_config()
     study, scale, sources = config.study(args.study), config.scale(args.scale), []
     for row, parts, rewards in zip(
         planned_sides(config, args.study, args.scale), (args.a, args.b), (args.rewards_a, args.rewards_b), strict=True
@@ -43,7 +43,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         options.add_argument(f"--{side}", type=Path, nargs="+", required=True, metavar="PART", help=help_parts)
         help_rewards = f"rewards by which policy {side.upper()} selects, where it does"
         options.add_argument(f"--rewards-{side}", type=Path, metavar="PATH", help=help_rewards)
-    options.add_argument("--config", type=Path, default=Path("config"), help="folder of the configuration")
     options.add_argument("--out", type=Path, required=True, help="page to write, .html: this is what raters get")
     options.add_argument("--key", type=Path, required=True, help="key to write, .json: raters must not get it")
     return options.parse_args(argv)

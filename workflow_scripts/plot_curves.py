@@ -11,7 +11,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--figure", required=True, help="name of the figure in the configuration")
     options.add_argument("--policies", type=Path, nargs="+", required=True, help="policy files, with histories beside")
-    options.add_argument("--config", type=Path, default=Path("config"), help="folder of the configuration")
     options.add_argument("--out", type=Path, nargs="+", required=True, help="files to write, .pdf or .png")
     args = options.parse_args(argv)
 
@@ -20,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.spec import load_config, parse_policy
 
     histories = {parse_policy(path.parent.name).name: read_history(path) for path in args.policies}
-    save(draw_curves(curve_panels(load_config(args.config).figure(args.figure).panels, histories)), args.out)
+    save(draw_curves(curve_panels(load_config().figure(args.figure).panels, histories)), args.out)
 
 
 if __name__ == "__main__":

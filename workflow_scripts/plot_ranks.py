@@ -12,7 +12,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--figure", required=True, help="name of the figure in the configuration")
     options.add_argument("--scale", required=True, help="tiny, pilot, paper")
     options.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics files of all ranks and lines")
-    options.add_argument("--config", type=Path, default=Path("config"), help="folder of the configuration")
     options.add_argument("--out", type=Path, nargs="+", required=True, help="files to write, .pdf or .png")
     args = options.parse_args(argv)
 
@@ -22,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.results.tables import scaled_table
     from workflow_scripts.lib.spec import load_config
 
-    figure = scaled_table(load_config(args.config), args.figure, args.scale)
+    figure = scaled_table(load_config(), args.figure, args.scale)
     save(draw_ranks(rank_panels(figure, Evidence(args.metrics))), args.out)
 
 

@@ -17,7 +17,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         required=True,
         help="what is known of each, in order: .votes.csv, .proxy.csv",
     )
-    options.add_argument("--config", type=Path, default=Path("config"), help="folder of the configuration")
     options.add_argument("--out", type=Path, nargs="+", required=True, help="files to write, .pdf or .png")
     args = options.parse_args(argv)
 
@@ -28,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if len(args.studies) != len(args.win_rates):
         raise UserError(f"{len(args.studies)} studies but {len(args.win_rates)} files of win rates; give one for each")
-    config = load_config(args.config)
+    config = load_config()
     panels = [read_panel(config.study(name), path) for name, path in zip(args.studies, args.win_rates, strict=True)]
     save(draw_win_rates(panels), args.out)
 

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import form, grouped, parser, run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Scores = tuple[str, str, str]
-"""Title of a scorer, its column, and a score table."""
+SCORES = "TITLE:COLUMN=PATH"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,30 +39,18 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("--key", type=Path, required=True, help="key that make_user_study wrote beside the page")
     for side in ("a", "b"):
         help_scores = f"score tables of policy {side.upper()}, every part; the title is shown"
-        options.add_argument(
-            f"--{side}", type=_titled, nargs="+", required=True, metavar="TITLE:COLUMN=PATH", help=help_scores
-        )
+        options.add_argument(f"--{side}", type=form(SCORES), nargs="+", required=True, metavar=SCORES, help=help_scores)
     options.add_argument("--resamples", type=int, required=True, help="bootstrap resamples of the prompts")
     options.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     options.add_argument("--out", type=Path, nargs="+", required=True, help="files to write; .csv and .md decide what")
     return options.parse_args(argv)
 
 
-def _titled(argument: str) -> Scores:
-    named, equals, path = argument.partition("=")
-    title, colon, column = named.rpartition(":")
-    if not (equals and path and colon and title and column):
-        raise argparse.ArgumentTypeError(f"'{argument}' is not of the form TITLE:COLUMN=PATH")
-    return title, column, path
-
-
-def _scores(given: Sequence[Scores]) -> dict[str, pd.Series]:
+def _scores(given: Sequence[tuple[str, str, str]]) -> dict[str, pd.Series]:
     from workflow_scripts.lib.metrics.inputs import read_scores
 
-    paths: dict[tuple[str, str], list[str]] = {}
-    for title, column, path in given:
-        paths.setdefault((title, column), []).append(path)
-    return {title: read_scores(parts, column) for (title, column), parts in paths.items()}
+    tables = grouped(((title, column), path) for title, column, path in given)
+    return {title: read_scores(paths, column) for (title, column), paths in tables.items()}
 
 
 if __name__ == "__main__":

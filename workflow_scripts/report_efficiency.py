@@ -12,7 +12,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `report_efficiency`."""
     options = parser(__doc__)
     options.add_argument("--scale", default=None, help="tiny, pilot, paper (default: that of config/config.yaml)")
-    options.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
     args = options.parse_args(argv)
 
     from workflow_scripts.lib.monitor.benchmarks import FOLDER, read_benchmarks
@@ -22,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     config = load_config()
     scale = config.scales[args.scale or config.settings["scale"]]
-    measured = read_benchmarks([args.results / scale.prefix / FOLDER])
+    measured = read_benchmarks([Path("results") / scale.prefix / FOLDER])
     print(report(efficiency_of(measured), warm=scale.warm_start))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import add_hardware, parser, run
 from workflow_scripts.lib.locks import sole_writer
 
 
@@ -79,8 +79,7 @@ def _parser():
     add("--max-sequence-length", type=int, help="tokens of SD3's T5 text encoder")
     add("--batch-size", type=int, default=8, help="images drawn at once; a clip counts as its frames")
     add("--images-per-shard", type=int, default=1000, help="a shard holds whole prompts; a clip counts as its frames")
-    add("--device", default="cpu", help="cpu, cuda or cuda:N")
-    add("--dtype", default="float32", help="float32, bfloat16 or float16; the last two on a GPU only")
+    add_hardware(options)
     add("--compile", action="store_true", help="compile the denoiser's repeated blocks first")
     add("--out", type=Path, required=True, help="part file (.json)")
     return options

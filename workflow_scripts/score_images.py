@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import add_hardware, parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.tables import image_table, write_table
 
     part = Part(args.images)
-    scorer = load_scorer(load_config(args.config).model_entry(args.scorer), args.device, args.dtype)
+    scorer = load_scorer(load_config().model_entry(args.scorer), args.device, args.dtype)
     if args.references:
         scorer.compare_with(Collection(args.references))
     write_table(args.out, image_table(part.index(), encode_part(scorer, part, args.batch_size)))
@@ -32,9 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--images", type=Path, required=True, help="part file of the collection")
     options.add_argument("--references", type=Path, nargs="+", help="parts of the images that the scorer compares with")
     options.add_argument("--batch-size", type=int, default=32, help="images scored at once; changes no result")
-    options.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    options.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16; the last two on a GPU only")
-    options.add_argument("--config", type=Path, default=Path("config"), help="folder of the configuration")
+    add_hardware(options)
     options.add_argument("--out", type=Path, required=True, help="scores file (.parquet)")
     return options
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.lib.cli import parser, run
-
-SHIPPED = ("sd15", "sdxl", "sd3", "clip", "pickscore", "hps", "imagereward", "extractor", "text_to_video")
+from workflow_scripts.lib.zoo.plan import SHIPPED
 
 
 def main(argv: Sequence[str] | None = None) -> None:

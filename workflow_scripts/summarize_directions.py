@@ -14,7 +14,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument(
         "--metrics", type=Path, nargs="+", required=True, help="metrics files of all rows in three or more replicates"
     )
-    options.add_argument("--config", type=Path, default=Path("config"), help="folder of the configuration")
     options.add_argument("--out", type=Path, nargs="+", required=True, help="files to write; .csv and .md decide what")
     args = options.parse_args(argv)
 
@@ -24,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.results.writing import write_texts
     from workflow_scripts.lib.spec import load_config
 
-    table = scaled_table(load_config(args.config), args.table, args.scale)
+    table = scaled_table(load_config(), args.table, args.scale)
     rows = claims(table, Evidence(args.metrics))
     write_texts(args.out, {".csv": lambda: rows.to_csv(index=False), ".md": lambda: markdown(rows, table.table.title)})
 

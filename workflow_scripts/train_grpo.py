@@ -6,76 +6,60 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import form, parser, run
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.locks import sole_writer
-from workflow_scripts.lib.rewards.discriminator_options import DiscriminatorOptions
+from workflow_scripts.lib.options import add_options_of, settings_of
+from workflow_scripts.lib.rewards.discriminator_settings import DiscriminatorSettings
 from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
-from workflow_scripts.lib.training.options import add_options_of, add_policy_options, settings_of
-from workflow_scripts.lib.training.settings import GRPOSettings, TrainingSettings
+from workflow_scripts.lib.training.options import add_policy_options
+from workflow_scripts.lib.training.settings import GRPOSettings, OptimiserSettings
 
-# What the rollouts decide, or what GRPO does without.
-FIXED = {
-    "batch_size": 1,
-    "gradient_accumulation_steps": 1,
-    "epochs": 1,
-    "max_steps": None,
-    "lr_scheduler": "constant_with_warmup",
-    "lr_warmup_steps": 0,
-    "optimizer": "adamw",
-    "caption_dropout": 0.0,
-}
-LEARNER = "discriminator_"
+LEARNER, REWARD = "discriminator_", "NAME=MODEL:WEIGHT"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `train_grpo`."""
     args = _parser().parse_args(argv)
 
-    from workflow_scripts.lib.models import identity
     from workflow_scripts.lib.provenance import code_of
-    from workflow_scripts.lib.shards import Collection, Part
     from workflow_scripts.lib.spec import load_config
     from workflow_scripts.lib.tables import read_table
-    from workflow_scripts.lib.training.judges import load_judges
     from workflow_scripts.lib.training.online_training import train_online
+    from workflow_scripts.lib.training.policy_job import PolicyJob
 
-    config, rewards = load_config(), dict(map(_reward, args.rewards))
-    entries = {name: config.model_entry(entry) for name, (entry, _) in rewards.items()}
-    weights = {name: weight for name, (_, weight) in rewards.items()}
-    watched = [config.model_entry(name) for name in args.watch]
-    recipe = _recipe(args)
-    learner = config.model_entry(args.discriminator_model) if recipe else None
-    prompts = list(read_table(args.prompts)["prompt"])
-    references = Collection(args.references) if args.references else None
+    config = load_config()
+    entry, code = config.pipeline(args.model), code_of("train_grpo")
+    job = PolicyJob(entry, config.pipelines(), args.start, args.seed, args.out, code)
+    recipe = _judges(args, config)
     with sole_writer(args.out):
         train_online(
-            config.pipeline(args.model),
-            config.pipelines(),
-            args.start,
-            prompts,
-            lambda accelerator: load_judges(
-                entries, weights, learner, recipe, watched, references, prompts, accelerator, args.dtype, args.seed
-            ),
+            job,
+            list(read_table(args.prompts)["prompt"]),
+            recipe,
             settings_of(args, GRPOSettings),
-            settings_of(args, TrainingSettings, **FIXED),
-            settings_of(args, DiscriminatorSchedule, LEARNER) if recipe else None,
+            settings_of(args, OptimiserSettings),
+            settings_of(args, DiscriminatorSchedule, LEARNER) if recipe.discriminator else None,
             (args.height, args.width),
-            args.seed,
-            args.out,
-            code_of("train_grpo"),
-            {
-                "rewards": {name: identity(entry) for name, entry in entries.items()},
-                "weights": weights,
-                "discriminator": recipe and {**recipe, "model": identity(learner)},
-                "watch": [identity(entry) for entry in watched],
-                "references": [Part(path).fingerprint for path in args.references],
-                "dtype": args.dtype,
-            },
         )
 
 
-def _recipe(args: argparse.Namespace) -> dict | None:
+def _judges(args: argparse.Namespace, config):
+    """What judges the rollouts."""
+    from workflow_scripts.lib.training.judges import JudgesRecipe
+
+    learner = _discriminator(args)
+    return JudgesRecipe(
+        rewards={name: config.model_entry(model) for name, model, _ in args.rewards},
+        weights={name: weight for name, _, weight in args.rewards},
+        watched=[config.model_entry(name) for name in args.watch],
+        discriminator=learner and learner | {"model": config.model_entry(learner["model"])},
+        references=args.references,
+        dtype=args.dtype,
+    )
+
+
+def _discriminator(args: argparse.Namespace) -> dict | None:
     """Options of the discriminator by name, if there is one."""
     if args.discriminator_model is None:
         return None
@@ -86,32 +70,23 @@ def _recipe(args: argparse.Namespace) -> dict | None:
     return given
 
 
-def _reward(text: str) -> tuple[str, tuple[str, float]]:
-    """`ocr=tiny_ocr:0.5` as ("ocr", ("tiny_ocr", 0.5))."""
-    name, _, rest = text.partition("=")
-    entry, _, weight = rest.rpartition(":")
-    try:
-        return name, (entry, float(weight))
-    except ValueError:
-        raise UserError(f"--rewards {text!r} is not NAME=MODEL:WEIGHT, such as ocr=tiny_ocr:0.5") from None
-
-
 def _parser() -> argparse.ArgumentParser:
     options = parser(__doc__)
     add = options.add_argument
     add_policy_options(options)
     add("--prompts", type=Path, required=True, help="prompt set (.parquet)")
     add("--references", type=Path, nargs="+", default=[], help="part files of reference images of these prompts")
-    add("--rewards", nargs="+", default=[], metavar="NAME=MODEL:WEIGHT", help="scorers in config/models.yaml")
+    rewards = {"type": form(REWARD, str, str, float), "nargs": "+", "default": [], "metavar": REWARD}
+    add("--rewards", **rewards, help="scorers in config/models.yaml")
     add("--watch", nargs="+", default=[], metavar="MODEL", help="scorers that are told in the history only")
     add("--height", type=int, required=True, help="pixels")
     add("--width", type=int, required=True, help="pixels")
     add("--dtype", default="float32", help="of rewards and discriminator: float32, bfloat16 or float16")
     add_options_of(options, GRPOSettings)
-    add_options_of(options, TrainingSettings, without=FIXED)
+    add_options_of(options, OptimiserSettings)
     add("--discriminator-model", help="model in config/models.yaml that a discriminator is made of")
-    add_options_of(options, DiscriminatorOptions, "discriminator_", optional=True)
-    add_options_of(options, DiscriminatorSchedule, "discriminator_", optional=True)
+    add_options_of(options, DiscriminatorSettings, LEARNER, optional=True)
+    add_options_of(options, DiscriminatorSchedule, LEARNER, optional=True)
     return options
 
 

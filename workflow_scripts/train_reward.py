@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from workflow_scripts.lib.cli import parser, run
-from workflow_scripts.lib.rewards.settings import RewardConfig
-
-HELP = {
-    "kind": "rpl (Tab. 6), linear, or centroid, which needs no --negatives",
-    "variant": "naive, average, voting or bootstrap (Tab. 4)",
-    "loss": "bce per output, or softmax",
-    "learning_rate": "of AdamW",
-    "weight_decay": "of AdamW",
-    "batch_size": "images per step; an incomplete last batch is dropped",
-    "epochs": "passes over the training images",
-    "dropout": "after the first hidden layer",
-    "holdout": "share of each class held out to report accuracy",
-    "checkpoints": "heads kept at regular steps, for average and voting",
-    "bootstrap_positives": "top-ranked images that become pseudo-positives",
-    "bootstrap_negatives": "lowest-ranked images that become negatives",
-    "alpha": "decay of the pseudo-labels with rank; ln 2 / positives when left out",
-}
-TYPES = {"int": int, "float": float, "str": str, "float | None": float}
+from workflow_scripts.lib.options import add_options_of, settings_of
+from workflow_scripts.lib.rewards.settings import RewardSettings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,25 +23,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.rewards.reward_heads import save_reward_model
     from workflow_scripts.lib.rewards.training import train_reward_model
 
-    config = _config(args)
+    settings = settings_of(args, RewardSettings)
     proxies = FeatureSet.read(args.proxies).first(args.num_proxies, "proxies")
     negatives = FeatureSet.read(args.negatives, args.negative_images).first(args.num_negatives, "negatives")
-    pool = FeatureSet.read(*(args.pool, args.pool_images) if config.variant == "bootstrap" else ([],))
+    pool = FeatureSet.read(*(args.pool, args.pool_images) if settings.variant == "bootstrap" else ([],))
     abouts = proxies.abouts | negatives.abouts | pool.abouts
     encoder = common_encoder(abouts)
     counts = {"proxies": len(proxies), "negatives": len(negatives), "pool": len(pool)}
-    print(f"features by {encoder}: {counts}; {config}", flush=True)
+    print(f"features by {encoder}: {counts}; {settings}", flush=True)
 
     given = (one.features if len(one) else None for one in (negatives, pool))
-    model, history = train_reward_model(proxies.features, *given, config, args.seed, args.device)
-    made_of = {"config": asdict(config), "seed": args.seed, "counts": counts}
+    model, history = train_reward_model(proxies.features, *given, settings, args.seed, args.device)
+    made_of = {"config": asdict(settings), "seed": args.seed, "counts": counts}
     head = fingerprint(**made_of, features=[about["fingerprint"] for about in abouts.values()])
     save_reward_model(args.out, replace(model, encoder=encoder, fingerprint=head))
     write_json(args.history, {**made_of, "history": history})
-
-
-def _config(args: argparse.Namespace) -> RewardConfig:
-    return RewardConfig(**{field.name: getattr(args, field.name) for field in fields(RewardConfig)})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,9 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--num-proxies", type=int, help="use the first so many proxies; all when left out")
     add("--num-negatives", type=int, help="use the first so many negatives; all when left out")
-    for field in fields(RewardConfig):
-        name = "--" + field.name.replace("_", "-")
-        add(name, type=TYPES[field.type], default=field.default, help=HELP[field.name])
+    add_options_of(options, RewardSettings)
     add("--seed", type=int, default=0, help="of the initial weights, the split, the order and the dropout")
     add("--device", default="cpu", help="cpu, cuda or cuda:N")
     add("--out", type=Path, required=True, help="reward model (.safetensors)")

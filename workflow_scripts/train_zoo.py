@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import run
-
-MODELS = (
-    "tokenizer",
-    "vae",
-    "sd15",
-    "sdxl",
-    "sd3",
-    "clip",
-    "pickscore",
-    "hps",
-    "imagereward",
-    "extractor",
-    "text_to_video",
-)
+from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.zoo.plan import ZOO
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `train_zoo`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, choices=MODELS)
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument("--model", required=True, choices=ZOO, help="of the plan")
+    options.add_argument(
         "--zoo", type=Path, required=True, help="folder that holds (and receives) the models, one folder each"
     )
-    parser.add_argument("--steps", type=int, default=0, help="optimiser steps")
-    parser.add_argument("--batch", type=int, default=256, help="images (or comparisons) per step")
-    parser.add_argument("--channels", type=int, nargs="+", help="widths of the UNet's levels")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    args = parser.parse_args(argv)
+    options.add_argument("--steps", type=int, default=0, help="optimiser steps")
+    options.add_argument("--batch", type=int, default=256, help="images (or comparisons) per step")
+    options.add_argument("--seed", type=int, default=0, help="of weights and draws")
+    options.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    args = options.parse_args(argv)
 
     from workflow_scripts.lib.zoo.recipes import train
 
-    train(
-        args.model,
-        args.zoo,
-        steps=args.steps,
-        batch=args.batch,
-        seed=args.seed,
-        device=args.device,
-        channels=tuple(args.channels) if args.channels else None,
-    )
+    train(args.model, args.zoo, steps=args.steps, batch=args.batch, seed=args.seed, device=args.device)
 
 
 if __name__ == "__main__":

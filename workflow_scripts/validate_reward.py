@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from workflow_scripts.lib.cli import parser, run
+from workflow_scripts.lib.cli import form, grouped, parser, run
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -16,7 +16,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--proxies", type=Path, nargs="+", default=[], help="features of the proxy images")
     options.add_argument("--num-proxies", type=int, help="use the first so many proxies; all when left out")
     options.add_argument("--references", type=Path, nargs="+", default=[], help="features of what they should cover")
-    options.add_argument("--judges", nargs="+", required=True, metavar="COLUMN=PATH", help="score tables, every part")
+    options.add_argument(
+        "--judges",
+        type=form("COLUMN=PATH"),
+        nargs="+",
+        required=True,
+        metavar="COLUMN=PATH",
+        help="score tables, every part",
+    )
     options.add_argument("--resamples", type=int, required=True, help="bootstrap resamples of the prompts")
     options.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     options.add_argument("--out", type=Path, required=True, help="CSV file")
@@ -36,11 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         proxies = read_feature_parts(args.proxies)[: args.num_proxies]
         rows += proxy_coverage(proxies, read_feature_parts(args.references))
     rows += content_share(rewards["logit"], prompt_ids, args.resamples, args.seed)
-    judges: dict[str, list[str]] = {}
-    for judge in args.judges:
-        column, _, path = judge.partition("=")
-        judges.setdefault(column, []).append(path)
-    for column, paths in judges.items():
+    for column, paths in grouped(args.judges).items():
         scores = read_scores(paths, column).loc[rewards.index].rename(column)
         rows += agreement(rewards["logit"], scores, prompt_ids, args.resamples, args.seed)
     write_table(args.out, pd.DataFrame(rows, columns=["judge", "measure", "value", "ci_low", "ci_high", "n"]))

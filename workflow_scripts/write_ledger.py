@@ -14,7 +14,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of `write_ledger`."""
     options = parser(__doc__)
     options.add_argument("--scale", required=True, help="tiny, pilot, paper")
-    options.add_argument("--config", type=Path, default=Path("config"), help="folder of the configuration")
     options.add_argument("--out", type=Path, nargs="*", default=[], help="files to write, .csv or .md; none: print")
     args = options.parse_args(argv)
 
@@ -25,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from workflow_scripts.lib.results.writing import markdown_table, write_texts
     from workflow_scripts.lib.spec import load_config
 
-    rows = [astuple(row) for row in load_config(args.config).ledger(args.scale)]
+    rows = [astuple(row) for row in load_config().ledger(args.scale)]
     table = pd.DataFrame(rows, columns=COLUMNS)
 
     def markdown() -> str:

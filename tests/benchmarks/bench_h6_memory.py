@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from workflow_scripts.lib.training.denoiser import Denoiser
 from workflow_scripts.lib.training.examples import Examples
 from workflow_scripts.lib.training.loop import Training
 from workflow_scripts.lib.training.noise import draw_step, noise_schedule
-from workflow_scripts.lib.training.post_training import DenoisingErrors
+from workflow_scripts.lib.training.objectives import DPO, DenoisingErrors
 from workflow_scripts.lib.training.settings import TrainingSettings
 from workflow_scripts.lib.training.updates import Updates, accelerator_of
 
@@ -50,7 +51,7 @@ def peaks_of(run: Run, settings: TrainingSettings, accumulations: Sequence[int])
     pipeline = random_pipeline("sdxl", run.size, run.device, torch.float32)
     side = pixels_of("sdxl", run.size) // pipeline.vae_scale_factor
     examples = random_examples(pipeline, side, settings.batch_size * max(accumulations))
-    schedule, denoiser = noise_schedule(pipeline.scheduler), Denoiser.of(pipeline.unet, settings, needs_reference=True)
+    schedule, denoiser = noise_schedule(pipeline.scheduler), Denoiser(pipeline.unet, settings, needs_reference=True)
     del pipeline
     denoiser.prepare(accelerator)
     errors = DenoisingErrors(denoiser, examples, schedule, accelerator.device)
@@ -59,7 +60,7 @@ def peaks_of(run: Run, settings: TrainingSettings, accumulations: Sequence[int])
         pairs = batches * settings.batch_size
         draw = draw_step(0, pairs, len(examples), examples.best.shape[1:], schedule, 0.2, 0)
         training = Training(
-            denoiser, settings, 1, lambda step, draw=draw: draw, lambda draw: errors.dpo(draw, 5000.0),
+            denoiser, settings, 1, lambda step, draw=draw: draw, partial(DPO(5000.0).means, errors),
             accelerator, Path("unused"), "unused",
         )  # fmt: skip
         row = finished(lambda training=training: training._step(0, updates))()

@@ -6,17 +6,18 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.seeds import seed_of
 from workflow_scripts.lib.shards import ImageRecord, Part, ShardWriter, key_of, write_part
 from workflow_scripts.lib.training.denoiser import Denoiser
+from workflow_scripts.lib.training.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.training.loop import Training
 from workflow_scripts.lib.training.noise import draw_step, noise_schedule
-from workflow_scripts.lib.training.post_training import DenoisingErrors
+from workflow_scripts.lib.training.objectives import DPO, DenoisingErrors
 from workflow_scripts.lib.training.settings import TrainingSettings
 from workflow_scripts.lib.training.updates import Updates, accelerator_of
 
@@ -48,7 +49,7 @@ class Steps:
         self.examples = encode_examples(self.pipeline, self.part, chosen, "encoded", 8, SEED)
         self.prompts = list(chosen["prompt"])
         unet = self.pipeline.unet.float()
-        self.denoiser = Denoiser.of(unet, self.settings, needs_reference=True)
+        self.denoiser = Denoiser(unet, self.settings, needs_reference=True)
         self._change_reference()
         self.denoiser.prepare(self.accelerator)
         self.draw = draw_step(0, pairs, pairs, self.examples.best.shape[1:], self.schedule, 0.2, SEED)
@@ -66,7 +67,7 @@ class Steps:
             self.settings,
             1,
             lambda step: self.draw,
-            lambda draw: errors.dpo(draw, BETA),
+            partial(DPO(BETA).means, errors),
             self.accelerator,
             Path("unused"),
             "unused",

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from workflow_scripts.lib.diffusion.rollout import group_samples
-from workflow_scripts.lib.rewards.discriminator_options import DiscriminatorOptions
+from workflow_scripts.lib.rewards.discriminator_settings import DiscriminatorSettings
 from workflow_scripts.lib.rewards.discriminators import FoundationDiscriminator
 from workflow_scripts.lib.rewards.encoders import DTYPES
 from workflow_scripts.lib.rewards.foundation import TimmTokens
 from workflow_scripts.lib.training.denoiser import Denoiser
 from workflow_scripts.lib.training.grpo_training import GRPOTraining
 from workflow_scripts.lib.training.judges import REWARD, Judges
-from workflow_scripts.lib.training.online_training import _place
+from workflow_scripts.lib.training.online_training import place_frozen
 from workflow_scripts.lib.training.references import References
 from workflow_scripts.lib.training.rollouts import Sampler
 
@@ -92,9 +92,9 @@ class Epochs:
         self.pixels, device = size.pixels, self.accelerator.device
         self.pipeline = random_pipeline(size, device)
         torch.manual_seed(SEED)
-        denoiser = Denoiser.of(self.pipeline.transformer, self.training, needs_reference=False)
+        denoiser = Denoiser(self.pipeline.transformer, self.training, needs_reference=False)
         denoiser.prepare(self.accelerator)
-        _place(self.pipeline, self.accelerator, self.training)
+        place_frozen(self.pipeline, self.accelerator, self.training)
         prompts = [f"{number} frogs on blue" for number in range(self.grpo.groups_per_epoch)]
         self.sampler = Sampler(
             self.pipeline, denoiser, prompts, self.grpo, (self.pixels, self.pixels), self.accelerator, SEED
@@ -143,14 +143,14 @@ class Epochs:
         """The discriminator's reward of images uint8 (B, 3, H, W), from the network of timm and the head alone."""
         from torchvision.transforms.v2 import functional as transforms
 
-        model, options = self.discriminator.model, self.discriminator.options
+        model, settings = self.discriminator.model, self.discriminator.settings
         about = model.preprocess
         resized = transforms.resize(images, about.size, transforms.InterpolationMode.BICUBIC, antialias=True)
         pixels = transforms.normalize(resized / 255, about.mean, about.std)
         tokens = model.model.forward_features(pixels.to(model.dtype)).float()
         tokens = tokens / tokens.square().mean(dim=-1, keepdim=True).sqrt()  # each of length √width
         logits = self.discriminator.head(tokens)[..., 0]
-        return options.cls_weight * logits[:, 0] + options.patch_weight * logits[:, 1:].mean(1)
+        return settings.cls_weight * logits[:, 0] + settings.patch_weight * logits[:, 1:].mean(1)
 
     def _moved(self) -> Tensor:
         weights = self.sampler.denoiser.trained()
@@ -174,8 +174,8 @@ def _discriminator(size: Size, device: torch.device) -> FoundationDiscriminator:
     with tempfile.TemporaryDirectory() as folder:
         save_random_dinov2(size, Path(folder), device)
         model = TimmTokens(Path(folder), str(device), DTYPES[size.dtype])
-    options = DiscriminatorOptions.of_recipe(discriminator_recipe())
-    return FoundationDiscriminator(model, options, str(device), SEED)
+    settings = DiscriminatorSettings.of_recipe(discriminator_recipe())
+    return FoundationDiscriminator(model, settings, str(device), SEED)
 
 
 def print_difference(ours: Epoch, theirs: Epoch) -> Difference:

@@ -14,7 +14,7 @@ import torch
 
 from workflow_scripts.lib.models import resolve_folder
 from workflow_scripts.lib.spec import load_config
-from workflow_scripts.lib.training.settings import GRPOSettings, TrainingSettings
+from workflow_scripts.lib.training.settings import GRPOSettings, OptimiserSettings
 from workflow_scripts.lib.zoo.stable_diffusion_3 import build_scheduler_3
 
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ class Size:
     training: dict[str, Any] = field(default_factory=dict)
     dtype: str = "float16"  # of the discriminator's network, as at the paper's scale
 
-    def settings(self, groups: int | None = None) -> tuple[GRPOSettings, TrainingSettings]:
+    def settings(self, groups: int | None = None) -> tuple[GRPOSettings, OptimiserSettings]:
         """Those of one generator epoch of `groups`. Without moving average: two updates would not move it."""
         run, epoch = config().run(RUN, SCALE), {"generator_epochs": 1} | self.grpo
-        training = {"ema_decay": None, "lr_warmup_steps": 0, "checkpoint_seconds": 1e9} | self.training
+        training = {"ema_decay": None, "checkpoint_seconds": 1e9} | self.training
         if groups is not None:
             epoch["groups_per_epoch"] = groups
-        return GRPOSettings(**run["grpo"] | epoch), TrainingSettings(**run["training"] | training)
+        return GRPOSettings(**run["grpo"] | epoch), OptimiserSettings(**run["training"] | training)
 
 
 SIZES = {

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workflow_scripts.lib.training.settings import GRPOSettings, TrainingSettings
+from workflow_scripts.lib.training.settings import GRPOSettings, OptimiserSettings
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusion3Pipeline
@@ -54,7 +54,7 @@ class StraightforwardLoop:
     reward: Callable[[Tensor], Tensor]
     pixels: int
     grpo: GRPOSettings
-    training: TrainingSettings
+    training: OptimiserSettings
 
     def epoch(self, batches: list[Batch]) -> list[Collected]:
         """Roll out all batches, then update the weights in place; what was rolled out."""

@@ -103,7 +103,7 @@ def test_a_job_runs_out_of_memory(broken):
 @pytest.mark.long
 def test_a_training_reaches_its_wall_time(broken):
     study = broken.study
-    study.replace(SETTINGS, "checkpoint_seconds: float = 60.0", "checkpoint_seconds: float = 1.0")
+    study.replace(SETTINGS, '0: each step", 60.0', '0: each step", 1.0')
     study.edit(TINY, lambda scale: scale["overrides"]["runs"]["training"].update(max_steps=assumed(STEPS_OF_MINUTES)))
     shutil.rmtree(study.root / POLICY)
     study.snakemake(f"{POLICY}/policy.json", "--rerun-triggers", "mtime")

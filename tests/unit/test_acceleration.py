@@ -8,6 +8,7 @@ import torch
 from workflow_scripts.lib.diffusion.acceleration import compile_blocks, use_channels_last
 from workflow_scripts.lib.diffusion.pipelines import denoiser_of, load_pipeline
 from workflow_scripts.lib.training.denoiser import Denoiser, predict, round_frozen
+from workflow_scripts.lib.training.settings import OptimiserSettings
 
 MODELS = {"sd15": "pipeline_entry", "sdxl": "xl_entry", "sd3": "sd3_entry"}
 
@@ -89,7 +90,7 @@ class Accelerator:
 
 def test_adapters_stay_float32_and_are_merged_into_the_weights_as_they_were_loaded(sd3):
     before = {name: value.clone() for name, value in sd3.state_dict().items()}
-    denoiser = Denoiser(sd3, "lora", 2, needs_reference=True, gradient_checkpointing=False)
+    denoiser = Denoiser(sd3, OptimiserSettings(1e-3, scope="lora", lora_rank=2), needs_reference=True)
     with torch.no_grad():
         for name, parameter in denoiser.trained().items():
             parameter.copy_(torch.full_like(parameter, 0.1 if "lora_A" in name else 0.01))
@@ -107,7 +108,7 @@ def test_adapters_stay_float32_and_are_merged_into_the_weights_as_they_were_load
 
 
 def test_nothing_is_rounded_where_all_weights_are_trained(network):
-    denoiser = Denoiser(network, "full", None, needs_reference=True, gradient_checkpointing=False)
+    denoiser = Denoiser(network, OptimiserSettings(1e-3), needs_reference=True)
     denoiser.prepare(Accelerator())
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
     reference = denoiser._reference

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from workflow_scripts.lib.batches import FittingBatches, memory_as_user_error
-from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample_part
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.rewards.encoders import encode_part
 from workflow_scripts.lib.shards import Part
+from workflow_scripts.lib.training.encoding import encode_examples, pairs_of
 
 TEXT = "CUDA out of memory. Tried to allocate 20.00 GiB"
 SETTINGS = SamplingSettings(num_inference_steps=2, guidance_scale=1.0, height=32, width=32)

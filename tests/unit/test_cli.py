@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from workflow_scripts import compute_metrics, proxy_win_rate, train_grpo, validate_reward
 from workflow_scripts.lib import cli
 from workflow_scripts.lib import progress as progress_module
 from workflow_scripts.lib.monitor.efficiency import GPU_MEMORY
@@ -86,6 +87,32 @@ def test_the_parser_takes_the_first_line_and_refuses_abbreviations(monkeypatch, 
     with pytest.raises(SystemExit):
         parser.parse_args(["--step", "3"])
     assert "unrecognized arguments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "shape", "wrong"),
+    [
+        (compute_metrics, "--scores", "METRIC=PATH", "pickscore"),
+        (compute_metrics, "--features", "METRIC=PATH", "=a.safetensors"),
+        (proxy_win_rate, "--a", "TITLE:COLUMN=PATH", "PickScore=a.parquet"),
+        (proxy_win_rate, "--b", "TITLE:COLUMN=PATH", ":pickscore=a.parquet"),
+        (validate_reward, "--judges", "COLUMN=PATH", "pickscore="),
+        (train_grpo, "--rewards", "NAME=MODEL:WEIGHT", "ocr=tiny_ocr"),
+        (train_grpo, "--rewards", "NAME=MODEL:WEIGHT", "ocr=tiny_ocr:much"),
+    ],
+)
+def test_an_argument_of_another_form_is_refused(capsys, command, option, shape, wrong):
+    with pytest.raises(SystemExit) as ended:
+        command.main([option, wrong])
+    assert ended.value.code == 2
+    assert f"argument {option}: '{wrong}' is not of the form {shape}" in capsys.readouterr().err
+
+
+def test_arguments_of_a_form_are_taken_apart_and_grouped():
+    titled = cli.form("TITLE:COLUMN=PATH")
+    assert titled("Aesthetic: ours:score=a=b:c.parquet") == ("Aesthetic: ours", "score", "a=b:c.parquet")
+    assert cli.form("NAME=MODEL:WEIGHT", str, str, float)("ocr=tiny:ocr:0.5") == ("ocr", "tiny:ocr", 0.5)
+    assert cli.grouped([("a", 1), ("b", 2), ("a", 3)]) == {"a": [1, 3], "b": [2]}
 
 
 def test_a_command_line_is_light():

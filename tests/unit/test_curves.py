@@ -88,8 +88,8 @@ def write_histories(folder: Path, **histories) -> list[str]:
 
 
 @pytest.fixture
-def config(tmp_path):
-    """The configuration with a figure of this test's own."""
+def in_a_study(tmp_path, monkeypatch):
+    """The current folder's configuration has a figure of this test's own."""
     root = shutil.copytree("config", tmp_path / "config")
     lines = "\n".join(
         f"      - {{row: {name}, policy: {name}, column: reward/pickscore}}"
@@ -97,15 +97,13 @@ def config(tmp_path):
     )
     text = f"kind: curves\ntitle: Mine\ncaption: Mine.\npanels:\n  - title: PickScore\n    lines:\n{lines}\n"
     (root / "tables/mine.yaml").write_text(text)
-    return root
+    monkeypatch.chdir(tmp_path)
 
 
-def test_the_command_line_draws_a_figure(config, tmp_path):
+def test_the_command_line_draws_a_figure(in_a_study, tmp_path):
     policies = write_histories(tmp_path, flow_grpo_pickscore=history(3.0), advgrpo_pickscore=history())
     out = tmp_path / "mine.png"
-    plot_curves.main(
-        ["--figure", "mine", "--config", str(config), "--policies", *policies, "--out", str(out), f"{tmp_path}/m.pdf"]
-    )
+    plot_curves.main(["--figure", "mine", "--policies", *policies, "--out", str(out), f"{tmp_path}/m.pdf"])
     with Image.open(out) as image:
         assert min(image.size) > 200 and len(image.convert("RGB").getcolors(1 << 20)) > 20
     with pytest.raises(UserError, match=r"cannot read .*history\.parquet.*rm -f"):

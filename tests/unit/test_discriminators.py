@@ -9,7 +9,7 @@ from torch import nn
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.rewards.discriminators import (
     Discriminator,
-    DiscriminatorOptions,
+    DiscriminatorSettings,
     FoundationDiscriminator,
     load_discriminator,
 )
@@ -216,10 +216,10 @@ def test_the_same_seed_makes_the_same_head_whatever_was_drawn_before(entries):
     assert not torch.equal(one(FAKE, PROMPTS), another(FAKE, PROMPTS))
 
 
-def test_options_are_the_recipe_without_the_trainers_keys():
-    options = DiscriminatorOptions.of_recipe(PREFERENCE)
-    assert (options.kind, options.loss, options.learning_rate) == ("preference", "bradley_terry", 1e-4)
-    assert (options.adam_beta1, options.reward_divisor) == (0.5, 1.0)
+def test_settings_are_the_recipe_without_the_trainers_keys():
+    settings = DiscriminatorSettings.of_recipe(PREFERENCE)
+    assert (settings.kind, settings.loss, settings.learning_rate) == ("preference", "bradley_terry", 1e-4)
+    assert (settings.adam_beta1, settings.reward_divisor) == (0.5, 1.0)
 
 
 def test_tiny_models_of_the_registry_learn_that_references_are_crisp():

@@ -19,8 +19,9 @@ from workflow_scripts.lib.training import grpo_training
 from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
 from workflow_scripts.lib.training.judges import Judges, Replay
 from workflow_scripts.lib.training.online_training import train_online
+from workflow_scripts.lib.training.policy_job import PolicyJob
 from workflow_scripts.lib.training.references import References
-from workflow_scripts.lib.training.settings import GRPOSettings, TrainingSettings
+from workflow_scripts.lib.training.settings import GRPOSettings, OptimiserSettings
 
 PROMPTS = ["a frog on blue", "two cats on red", "the word SUN on green"]
 SETTINGS = GRPOSettings(
@@ -41,9 +42,8 @@ SETTINGS = GRPOSettings(
     kl_weight=0.0,
     kl_form="as_coded",
 )
-TRAINING = TrainingSettings(
+TRAINING = OptimiserSettings(
     learning_rate=1e-2,
-    lr_warmup_steps=0,
     scope="lora",
     lora_rank=2,
     lora_alpha=4,
@@ -138,6 +138,19 @@ class Pictures:
                 yield row, np.full((32, 32, 3), self.levels[row.k], np.uint8)
 
 
+class Recipe:
+    """Of judges that are given as they are."""
+
+    def __init__(self, rewards, discriminator, references, watchers):
+        self.judges = rewards, discriminator, references, watchers
+
+    def identity(self):
+        return "these"
+
+    def load(self, prompts, accelerator, seed):
+        return Judges(*self.judges, accelerator)
+
+
 def train(folder, entry, settings=SETTINGS, training=TRAINING, schedule=None, prompts=PROMPTS, **judging):
     folder.mkdir(exist_ok=True)
     out = folder / "policy" / "policy.json"
@@ -145,21 +158,8 @@ def train(folder, entry, settings=SETTINGS, training=TRAINING, schedule=None, pr
     references = References(pictures, prompts) if pictures else None
     rewards = judging.pop("rewards", None if schedule else rewarded_by(brightness()))
     judge, watchers = judging.pop("discriminator", Judge() if schedule else None), judging.pop("watchers", [])
-    train_online(
-        entry,
-        {},
-        None,
-        prompts,
-        lambda accelerator: Judges(rewards, judge, references, watchers, accelerator),
-        settings,
-        training,
-        schedule,
-        (32, 32),
-        judging.pop("seed", 0),
-        out,
-        "code",
-        {"judges": "these"},
-    )
+    recipe, job = Recipe(rewards, judge, references, watchers), PolicyJob(entry, {}, None, 0, out, "code")
+    train_online(job, prompts, recipe, settings, training, schedule, (32, 32))
     weights = load_file(out.parent / "transformer" / "diffusion_pytorch_model.safetensors")
     return weights, pd.read_parquet(out.parent / "history.parquet"), judge
 
@@ -416,11 +416,9 @@ def train_as_one_of_two(rank, folder, entry, port):
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     settings = replace(SETTINGS, generator_epochs=1, micro_batch_size=2)
-    out = folder / "policy" / "policy.json"
-    judges = lambda accelerator: Judges(  # noqa: E731
-        rewarded_by(brightness()), Judge(), References(Pictures(PROMPTS), PROMPTS), [], accelerator
-    )
-    train_online(entry, {}, None, PROMPTS, judges, settings, TRAINING, RATIO, (32, 32), 0, out, "code", {})
+    recipe = Recipe(rewarded_by(brightness()), Judge(), References(Pictures(PROMPTS), PROMPTS), [])
+    job = PolicyJob(entry, {}, None, 0, folder / "policy" / "policy.json", "code")
+    train_online(job, PROMPTS, recipe, settings, TRAINING, RATIO, (32, 32))
     torch.distributed.destroy_process_group()
 
 

@@ -17,20 +17,24 @@ from workflow_scripts.lib.training import loop
 from workflow_scripts.lib.training.denoiser import Denoiser, predict
 from workflow_scripts.lib.training.examples import Examples
 from workflow_scripts.lib.training.noise import draw_step
-from workflow_scripts.lib.training.post_training import DenoisingErrors, post_train
+from workflow_scripts.lib.training.objectives import DPO, SFT
+from workflow_scripts.lib.training.policy_job import PolicyJob
+from workflow_scripts.lib.training.post_training import post_train
 from workflow_scripts.lib.training.settings import TrainingSettings
 from workflow_scripts.lib.training.updates import Updates, accelerator_of
 
 SETTINGS = TrainingSettings(learning_rate=1e-3, batch_size=2, max_steps=6, lr_warmup_steps=3, checkpoint_seconds=0.0)
 
 
-def train(folder, entry, examples, objective="dpo", settings=SETTINGS, entries=None, **others):
+OBJECTIVES = {"sft": SFT(), "dpo": DPO(beta=500.0)}
+
+
+def train(folder, entry, examples, objective="dpo", settings=SETTINGS, entries=None):
     folder.mkdir(exist_ok=True)
     examples.save(folder / "examples.safetensors", "made of this")
     out = folder / "policy" / "policy.json"
-    beta = 500.0 if objective == "dpo" else None
-    path = folder / "examples.safetensors"
-    post_train(objective, entry, entries or {}, None, path, settings, 0, out, "code", beta=beta, **others)
+    job = PolicyJob(entry, entries or {}, None, 0, out, "code")
+    post_train(job, OBJECTIVES[objective], folder / "examples.safetensors", settings)
     return load_file(out.parent / read_json(out)["part"] / "diffusion_pytorch_model.safetensors"), json.loads(
         (out.parent / "history.json").read_text()
     )
@@ -117,6 +121,15 @@ def test_other_settings_do_not_continue_an_old_state(tmp_path, pipeline_entry, e
     assert history[-1]["lr"] == pytest.approx(1e-4)
 
 
+def test_another_start_is_another_training(tmp_path, pipeline_entry):
+    starts = [None, *(tmp_path / name for name in ("a.json", "b.json", "c.json"))]
+    for path, content in zip(starts[1:], ("{}", '{"sha256": "0"}', "{}"), strict=True):
+        path.write_text(content)
+    jobs = [PolicyJob(pipeline_entry, {}, start, 0, tmp_path / "policy.json", "code") for start in starts]
+    model, a, b, c = (job.made_by(SETTINGS) for job in jobs)
+    assert len({model, a, b}) == 3 and a == c
+
+
 def test_dpo_learns_the_pairs(tmp_path, pipeline_entry, examples):
     settings = replace(SETTINGS, learning_rate=3e-3, max_steps=30, batch_size=6, checkpoint_seconds=1e9)
     _, history = train(tmp_path, pipeline_entry, examples, settings=settings)
@@ -138,7 +151,7 @@ def test_recomputed_activations_change_no_gradient_of_a_video_network(video_entr
     gradients = []
     for checkpointing in (False, True):
         unet = UNet3DConditionModel.from_pretrained(video_entries["video"]["source"]["path"])
-        denoiser = Denoiser(unet, "full", None, needs_reference=False, gradient_checkpointing=checkpointing)
+        denoiser = Denoiser(unet, replace(SETTINGS, gradient_checkpointing=checkpointing), needs_reference=False)
         inputs = (torch.ones(1, 4, 2, 8, 8), torch.tensor([10]), torch.ones(1, 24, 96))
         predict(denoiser.network, *inputs).square().mean().backward()
         gradients.append({name: parameter.grad for name, parameter in denoiser.trained().items()})
@@ -216,7 +229,7 @@ def test_before_training_policy_and_reference_agree_and_after_a_change_they_do_n
     from diffusers import UNet2DConditionModel
 
     unet = UNet2DConditionModel.from_pretrained(pipeline_entry["source"]["path"], subfolder="unet")
-    denoiser = Denoiser(unet, scope, 2, needs_reference=True, gradient_checkpointing=False)
+    denoiser = Denoiser(unet, replace(SETTINGS, scope=scope, lora_rank=2), needs_reference=True)
     inputs = (torch.randn(2, 4, 8, 8), torch.tensor([10, 500]), torch.randn(2, 24, 96))
     before = denoiser.predict_reference(*inputs)
     assert torch.equal(before, predict(denoiser.network, *inputs))
@@ -231,7 +244,7 @@ def test_a_merged_adapter_predicts_as_the_adapter_did(pipeline_entry):
     from diffusers import UNet2DConditionModel
 
     unet = UNet2DConditionModel.from_pretrained(pipeline_entry["source"]["path"], subfolder="unet")
-    denoiser = Denoiser(unet, "lora", 2, needs_reference=False, gradient_checkpointing=False)
+    denoiser = Denoiser(unet, replace(SETTINGS, **LORA), needs_reference=False)
     with torch.no_grad():
         for parameter in denoiser.trained().values():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -264,15 +277,15 @@ def test_a_step_that_does_not_fit_into_memory_is_made_in_smaller_batches(
 ):
     settings = replace(SETTINGS, batch_size=4, gradient_accumulation_steps=2, max_steps=2)
     weights, history = train(tmp_path / "whole", pipeline_entry, examples, settings=settings)
-    original, sizes = DenoisingErrors.dpo, []
+    original, sizes = DPO.means, []
 
-    def limited(self, draw, beta):
+    def limited(self, errors, draw):
         sizes.append(len(draw.index))
         if len(sizes) == 2 or sizes[-1] == 4 and len(sizes) > 2:  # the second batch, when gradients are there already
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
-        return original(self, draw, beta)
+        return original(self, errors, draw)
 
-    monkeypatch.setattr(DenoisingErrors, "dpo", limited)
+    monkeypatch.setattr(DPO, "means", limited)
     halved, halved_history = train(tmp_path / "halved", pipeline_entry, examples, settings=settings)
     assert sizes == [4, 4, 2, 2, 2, 2, 2, 2, 2, 2]
     assert "a batch of 4 examples does not fit" in capsys.readouterr().out

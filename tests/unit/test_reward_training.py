@@ -14,12 +14,12 @@ from workflow_scripts.lib.rewards import training
 from workflow_scripts.lib.rewards.features import FeatureSet, common_encoder
 from workflow_scripts.lib.rewards.reward_heads import load_reward_model
 from workflow_scripts.lib.rewards.scoring import head_logits
-from workflow_scripts.lib.rewards.settings import RewardConfig
+from workflow_scripts.lib.rewards.settings import RewardSettings
 from workflow_scripts.lib.rewards.training import auc, stratified_split, train_head, train_reward_model
 from workflow_scripts.lib.shards import ImageRecord, ShardWriter, key_of, write_part
 from workflow_scripts.train_reward import main as train_reward
 
-FAST = RewardConfig(
+FAST = RewardSettings(
     variant="naive",
     batch_size=16,
     epochs=5,
@@ -182,9 +182,9 @@ def test_bootstrap_without_a_pool_is_refused():
 
 def test_unknown_variant_or_kind_is_refused():
     with pytest.raises(UserError, match="unknown kind 'svm'; known: rpl, linear, centroid"):
-        RewardConfig(kind="svm")
+        RewardSettings(kind="svm")
     with pytest.raises(UserError, match="unknown variant 'bagging'; known: naive, average, voting, bootstrap"):
-        RewardConfig(variant="bagging")
+        RewardSettings(variant="bagging")
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def test_pseudo_labelled_images_are_never_held_out(monkeypatch):
         seen.append(features)
         return step(head, optimizer, features, labels, loss)
 
-    config = replace(RewardConfig(), batch_size=8, epochs=1, holdout=0.5, checkpoints=1)
+    config = replace(RewardSettings(), batch_size=8, epochs=1, holdout=0.5, checkpoints=1)
     monkeypatch.setattr(training, "train_step", spy)
     training.train_head(torch.cat([known, pseudo]), targets, config, 0, pseudo=20)
     assert (torch.cat(seen) == 50.0).all(dim=1).sum() == 20

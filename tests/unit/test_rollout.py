@@ -14,9 +14,9 @@ from workflow_scripts.lib.diffusion.rollout import (
     sampling_sigmas,
 )
 from workflow_scripts.lib.diffusion.sampling import encode_prompts
+from workflow_scripts.lib.diffusion.settings import RolloutSettings
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.training.denoiser import predict
-from workflow_scripts.lib.training.settings import RolloutSettings
 
 SETTINGS = RolloutSettings(3, 5, 1.0, "cps", 0.8, 1, 2)
 PROMPTS = ["a frog on blue", "two cats on red"]

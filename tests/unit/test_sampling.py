@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from workflow_scripts.lib import progress
-from workflow_scripts.lib.diffusion import encoding
-from workflow_scripts.lib.diffusion.encoding import encode_examples, encode_texts, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, decode, requests_for, sample, sample_part
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.shards import Part
+from workflow_scripts.lib.training import encoding
+from workflow_scripts.lib.training.encoding import encode_examples, encode_texts, pairs_of
 from workflow_scripts.lib.training.examples import Examples, conditioning
 
 SETTINGS = SamplingSettings(num_inference_steps=3, guidance_scale=1.0, height=32, width=32)

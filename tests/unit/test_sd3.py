@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from tests.benchmarks.sd3_sizes import TRUE_TRANSFORMER
-from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import denoiser_name, load_pipeline, save_policy
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, encode_prompts, requests_for, sample, sample_part
 from workflow_scripts.lib.shards import Part
 from workflow_scripts.lib.training.denoiser import Denoiser, predict
+from workflow_scripts.lib.training.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.training.examples import conditioning
 from workflow_scripts.lib.training.noise import draw_timesteps, noise_schedule, targets
+from workflow_scripts.lib.training.settings import OptimiserSettings
 
 PROMPTS = pd.DataFrame({"prompt_id": [0, 1], "prompt": ["a frog on blue", "two cats on red"]})
 SETTINGS = SamplingSettings(3, 1.0, height=32, width=32)
@@ -104,7 +105,8 @@ def test_a_merged_adapter_on_named_targets_predicts_as_the_adapter_did(sd3_entry
     adapted_modules = {}
     for targets_name in ("attn", "attn_and_attn2"):
         model = load_pipeline(sd3_entry, {}, None, "cpu", torch.float32).transformer
-        denoiser = Denoiser(model, "lora", 2, False, False, lora_alpha=4, lora_targets=targets_name)
+        settings = OptimiserSettings(1e-3, scope="lora", lora_rank=2, lora_alpha=4, lora_targets=targets_name)
+        denoiser = Denoiser(model, settings, needs_reference=False)
         adapted_modules[targets_name] = {name.rpartition(".lora_")[0] for name in denoiser.trained()}
         with torch.no_grad():
             for parameter in denoiser.trained().values():
@@ -129,7 +131,8 @@ def test_the_true_transformer_takes_what_training_gives_it_and_adapts_as_publish
         model = SD3Transformer2DModel(**TRUE_TRANSFORMER)
         text = {"prompt_embeds": torch.empty(2, 205, 4096), "pooled_prompt_embeds": torch.empty(2, 2048)}
         prediction = predict(model, torch.empty(2, 16, 64, 64), torch.empty(2), **text)
-        denoiser = Denoiser(model, "lora", 32, False, False, lora_alpha=64, lora_targets="attn")
+        settings = OptimiserSettings(1e-3, scope="lora", lora_rank=32, lora_alpha=64, lora_targets="attn")
+        denoiser = Denoiser(model, settings, needs_reference=False)
     assert prediction.shape == (2, 16, 64, 64)
     assert sum(p.numel() for n, p in model.named_parameters() if "lora_" not in n) == pytest.approx(2.243e9, rel=1e-3)
     assert len(denoiser.trained()) == 382

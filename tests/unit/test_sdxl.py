@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from tests.large.architectures import SDXL_UNET
-from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample, sample_part
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.files import sha256
 from workflow_scripts.lib.shards import Part
 from workflow_scripts.lib.training.denoiser import predict
+from workflow_scripts.lib.training.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.training.examples import conditioning
 from workflow_scripts.lib.training.noise import noise_schedule
 

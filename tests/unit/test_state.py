@@ -25,12 +25,11 @@ class Training:
         self.model = torch.nn.Linear(3, 2)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1)
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 10)
-        self.generator = torch.Generator().manual_seed(1)
         self.losses = []
 
     def train(self, steps):
         for _ in range(steps):
-            noise = torch.randn(4, 3) + torch.randn(4, 3, generator=self.generator) + random.random() + np.random.rand()
+            noise = torch.randn(4, 3) + random.random() + np.random.rand()
             loss = self.model(noise).square().mean()
             self.optimizer.zero_grad()
             loss.backward()
@@ -45,7 +44,6 @@ class Training:
             tensors=self.model.state_dict(),
             optimizer=self.optimizer,
             scheduler=self.scheduler,
-            rng={"noise": self.generator},
             extra={"losses": self.losses},
             fingerprint=fingerprint,
         )
@@ -54,7 +52,7 @@ class Training:
         state = loaded(folder, fingerprint)
         if state is not None:
             self.model.load_state_dict(state.tensors)
-            state.restore(optimizer=self.optimizer, scheduler=self.scheduler, rng={"noise": self.generator})
+            state.restore(optimizer=self.optimizer, scheduler=self.scheduler)
             self.losses = state.extra["losses"]
             assert state.step == len(self.losses)
         return state

@@ -58,11 +58,18 @@ def test_rewards_and_a_discriminator_train_a_policy_that_can_be_sampled(tmp_path
     load_pipeline(config.pipeline("tiny_sd3"), config.pipelines(), out, "cpu", torch.float32)
 
 
+def test_learning_rates_are_told_apart(capsys):
+    with pytest.raises(SystemExit):
+        train_grpo.main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--learning-rate LEARNING_RATE after the warm-up" in said
+    assert "--discriminator-learning-rate DISCRIMINATOR_LEARNING_RATE of Adam" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ([], "nothing to reward images by"),
-        (["--rewards", "ocr"], "is not NAME=MODEL:WEIGHT"),
         (["--rewards", "ocr=no_such_model:1"], "unknown model 'no_such_model'"),
         (["--discriminator-model", "tiny_clip_tokens"], "needs --discriminator-kind, --discriminator-loss"),
         (["--rewards", "ocr=tiny_ocr:1"], "finds no text to read in the prompt 'a frog at top left on blue'"),

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from workflow_scripts.lib.diffusion.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample, sample_part
 from workflow_scripts.lib.diffusion.videocrafter import VideoCrafterDDIMScheduler, load_videocrafter_unet
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.shards import Collection, Part, encode
+from workflow_scripts.lib.training.encoding import encode_examples, pairs_of
 from workflow_scripts.lib.zoo.stable_diffusion import build_scheduler
 
 PROMPTS = pd.DataFrame({"prompt_id": range(3), "prompt": ["a frog on blue", "two cats on red", "a cat on blue"]})

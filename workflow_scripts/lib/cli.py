@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 from .errors import UserError
 from .files import disk_full_message, is_disk_full
 from .warm import run_warm
 
+Key, Value = TypeVar("Key"), TypeVar("Value")
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
 
 
@@ -27,6 +30,42 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def add_hardware(options: argparse.ArgumentParser) -> None:
+    """Where a network runs, and in which arithmetic."""
+    options.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    help_dtype = "float32, bfloat16 or float16; the last two on a GPU only"
+    options.add_argument("--dtype", default="float32", help=help_dtype)
+
+
+def form(shape: str, *types: Callable[[str], Any]) -> Callable[[str], tuple]:
+    """An argparse type for arguments of a shape such as "TITLE:COLUMN=PATH": its parts, none empty, each of its type.
+
+    Without `types` all are texts. The first "=" divides, and the last ":" on its side of it.
+    """
+    name, _, value = shape.partition("=")
+    pattern = re.compile(f"{re.sub('[A-Z]+', '([^=]+)', name)}={re.sub('[A-Z]+', '(.+)', value)}")
+    types = types or (str,) * pattern.groups
+
+    def parse(argument: str) -> tuple:
+        wrong = argparse.ArgumentTypeError(f"'{argument}' is not of the form {shape}")
+        if not (found := pattern.fullmatch(argument)):
+            raise wrong
+        try:
+            return tuple(kind(part) for kind, part in zip(types, found.groups(), strict=True))
+        except ValueError:
+            raise wrong from None
+
+    return parse
+
+
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """All values of each key, in order."""
+    groups: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def run(main: Callable[[], None], *, warm: bool = False) -> None:

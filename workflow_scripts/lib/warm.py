@@ -1,10 +1,10 @@
 """A warm start for short jobs: one process imports torch, transformers and diffusers, every job is forked from it.
 
 Importing these libraries costs 5 to 10 CPU-seconds, more than most jobs of the tiny scale need for their work. With the
-environment variable WORKFLOW_WARM_START set to the process id of the running snakemake (the Snakefile does that where
-the scale asks for it), a command line hands itself over to the warm process: arguments, environment, folder, stdout and
-stderr travel, the exit status comes back. The warm process imports nothing of this package, so it never runs old code;
-it ends with the snakemake that it belongs to. If anything about it fails, the job simply runs where it is.
+environment variable WORKFLOW_WARM_START set to the process id of the running snakemake (rules/common.smk does that
+where the scale asks for it), a command line hands itself over to the warm process: arguments, environment, folder,
+stdout and stderr travel, the exit status comes back. The warm process imports nothing of this package, so it never runs
+old code; it ends with the snakemake that it belongs to. If anything about it fails, the job simply runs where it is.
 
 A forked job dies with the command that handed it over: when that is killed its connection closes and the job is killed.
 

@@ -130,10 +130,11 @@ def flops_of(call: Callable[[], Tensor]) -> int:
 def _trained(generator: Generator, scope: str) -> int:
     """Forward and backward pass of one sample with the weights of a scope trainable, nothing computed twice."""
     from ..training.denoiser import Denoiser
+    from ..training.settings import OptimiserSettings
 
     network, call = generator.denoiser()
-    rank = a.LORA_RANK if scope == "lora" else None
-    denoiser = Denoiser(network, scope, rank, False, False, lora_targets="attn" if scope == "lora" else None)
+    adapters = {"lora_rank": a.LORA_RANK, "lora_targets": "attn"} if scope == "lora" else {}
+    denoiser = Denoiser(network, OptimiserSettings(0.0, scope=scope, **adapters), needs_reference=False)
     return flops_of(lambda: call(denoiser.network).sum().backward())
 
 

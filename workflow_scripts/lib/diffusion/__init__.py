@@ -1,1 +1,1 @@
-"""Generators: loading a policy, sampling from it, and turning images and prompts into what training needs."""
+"""Generators: loading a policy, sampling from it and rolling it out."""

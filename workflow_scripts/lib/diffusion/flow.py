@@ -9,16 +9,12 @@ released code of Flow-GRPO and Adv-GRPO, and their clip ranges and weights belon
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
-
-LogProb = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(next_x, mean, std) -> (B,)."""
 
 
 class Step(NamedTuple):
@@ -30,8 +26,8 @@ class Step(NamedTuple):
     log_prob: Tensor
 
 
-def squared_error_log_prob(next_x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """-mean (x' - mean)^2, (B,): what Adv-GRPO's code calls the log-probability of a CPS step; `std` does not count."""
+def squared_error_log_prob(next_x: Tensor, mean: Tensor) -> Tensor:
+    """-mean (x' - mean)^2, (B,): what Adv-GRPO's code calls the log-probability of a CPS step."""
     return -(next_x - mean).square().flatten(1).mean(1)
 
 
@@ -55,7 +51,6 @@ def cps_step(
     *,
     noise: Tensor | None = None,
     next_x: Tensor | None = None,
-    log_prob: LogProb = squared_error_log_prob,
 ) -> Step:
     """Coefficients-preserving sampling (arXiv 2509.05952): the noise of the step replaces a part of that in x.
 
@@ -66,7 +61,8 @@ def cps_step(
     std = next_sigma * math.sin(math.pi * noise_level / 2)
     x_0, x_1 = x - sigma * velocity, x + (1 - sigma) * velocity
     mean = (1 - next_sigma) * x_0 + (next_sigma.square() - std.square()).sqrt() * x_1
-    return _finished(mean, std, noise, next_x, log_prob)
+    next_x = _reached(mean, std, noise, next_x)
+    return Step(next_x, mean, std, squared_error_log_prob(next_x, mean))
 
 
 def sde_step(
@@ -78,7 +74,6 @@ def sde_step(
     *,
     noise: Tensor | None = None,
     next_x: Tensor | None = None,
-    log_prob: LogProb = gaussian_log_prob,
 ) -> Step:
     """Flow-GRPO's SDE (arXiv 2505.05470, Eq. 8 and 9), diffusion a sqrt(sigma / (1 - sigma)), a the `noise_level`.
 
@@ -90,7 +85,9 @@ def sde_step(
     diffusion = noise_level * (sigma / (1 - torch.where(sigma == 1, next_sigma, sigma))).sqrt()
     drift = diffusion.square() / (2 * sigma)
     mean = x * (1 + drift * step) + velocity * (1 + drift * (1 - sigma)) * step
-    return _finished(mean, diffusion * (-step).sqrt(), noise, next_x, log_prob)
+    std = diffusion * (-step).sqrt()
+    next_x = _reached(mean, std, noise, next_x)
+    return Step(next_x, mean, std, gaussian_log_prob(next_x, mean, std))
 
 
 STEPS = {"cps": cps_step, "sde": sde_step}
@@ -127,12 +124,11 @@ def draw_window(start: int | str, width: int, num_steps: int, generator: torch.G
     return range(start, start + width)
 
 
-def _finished(mean: Tensor, std: Tensor, noise: Tensor | None, next_x: Tensor | None, log_prob: LogProb) -> Step:
+def _reached(mean: Tensor, std: Tensor, noise: Tensor | None, next_x: Tensor | None) -> Tensor:
+    """Where a step ends: at `next_x`, or where `noise` takes it."""
     if (noise is None) == (next_x is None):
         raise ValueError("give either the noise of the step or the latents it ended at")
-    if next_x is None:
-        next_x = mean + std * noise
-    return Step(next_x, mean, std, log_prob(next_x, mean, std))
+    return mean + std * noise if next_x is None else next_x
 
 
 def _like(sigma: Tensor, x: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..seeds import seed_of
-from ..training.settings import RolloutSettings
 from .flow import STEPS, draw_window, ode_step
+from .settings import RolloutSettings
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline

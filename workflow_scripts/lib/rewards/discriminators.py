@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..pixels import to_uint8
 from .adversarial import LOSSES, colour_jitter, jitter_factors
 from .clip import TransformersCLIP
-from .discriminator_options import DiscriminatorOptions
+from .discriminator_settings import DiscriminatorSettings
 from .encoders import DTYPES
 from .foundation import FoundationModel, load_foundation
 from .scorers import CosineScorer, load_scorer
@@ -29,11 +29,11 @@ class Discriminator:
 
     trained: dict[str, nn.Parameter]
 
-    def __init__(self, options: DiscriminatorOptions, seed: int = 0) -> None:
-        self.options, self.updates = options, 0
+    def __init__(self, settings: DiscriminatorSettings, seed: int = 0) -> None:
+        self.settings, self.updates = settings, 0
         self.generator = torch.Generator().manual_seed(seed)
-        betas = (options.adam_beta1, options.adam_beta2)
-        self.optimiser = torch.optim.Adam(self.trained.values(), options.learning_rate, betas)
+        betas = (settings.adam_beta1, settings.adam_beta2)
+        self.optimiser = torch.optim.Adam(self.trained.values(), settings.learning_rate, betas)
 
     def outputs(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Logits (B, …) of images uint8 (B, H, W, 3), with gradient to the trained parameters."""
@@ -123,7 +123,7 @@ class Discriminator:
 
     def _augmentation(self, images: Tensor) -> Callable[[slice], Tensor]:
         """Some of the images (B, H, W, 3) as they are trained on, uint8; their colours are drawn for all at once."""
-        strength, device = self.options.colour_jitter, self._device()
+        strength, device = self.settings.colour_jitter, self._device()
         if not strength:
             return lambda chunk: images[chunk].to(device)
         factors = jitter_factors(len(images), strength, self.generator)
@@ -134,7 +134,7 @@ class Discriminator:
         return next(iter(self.trained.values())).device
 
     def _chunks(self, count: int) -> list[slice]:
-        size = self.options.batch_size
+        size = self.settings.batch_size
         return [slice(start, start + size) for start in range(0, count, size)]
 
 
@@ -142,14 +142,14 @@ class PreferenceDiscriminator(Discriminator):
     """A scorer of image and prompt (PickScore) whose last vision blocks learn; its score is logit and reward."""
 
     def __init__(
-        self, scorer: CosineScorer, options: DiscriminatorOptions, dtype: torch.dtype = torch.float32, seed: int = 0
+        self, scorer: CosineScorer, settings: DiscriminatorSettings, dtype: torch.dtype = torch.float32, seed: int = 0
     ) -> None:
         if not isinstance(getattr(scorer, "clip", None), TransformersCLIP):
             raise UserError(f"a preference discriminator needs a CLIP of transformers, not {type(scorer).__name__}")
         self.scorer, self.dtype = scorer, dtype
-        self.trained = _last_blocks(scorer.clip.model.vision_model, options.trained_blocks)
+        self.trained = _last_blocks(scorer.clip.model.vision_model, settings.trained_blocks)
         self._texts: dict[str, Tensor] = {}
-        super().__init__(options, seed)
+        super().__init__(settings, seed)
 
     def outputs(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Scores (B,), those of the scorer before the first update."""
@@ -159,11 +159,11 @@ class PreferenceDiscriminator(Discriminator):
 
     def reward(self, outputs: Tensor) -> Tensor:
         """The scores, divided by `reward_divisor` (26 as coded, 1 for PickScore's own scale)."""
-        return outputs / self.options.reward_divisor
+        return outputs / self.settings.reward_divisor
 
     def loss(self, reference: Tensor, generated: Tensor) -> Tensor:
         """Bradley-Terry as coded, or the binary cross-entropy of Eq. 6."""
-        return LOSSES[self.options.loss](reference, generated)
+        return LOSSES[self.settings.loss](reference, generated)
 
     @torch.no_grad()
     def _embedded(self, prompts: Sequence[str]) -> Tensor:
@@ -178,38 +178,38 @@ class FoundationDiscriminator(Discriminator):
     """A head on the tokens of a frozen vision model, shared by the global token and all patches; no prompt is read."""
 
     def __init__(
-        self, model: FoundationModel, options: DiscriminatorOptions, device: str = "cpu", seed: int = 0
+        self, model: FoundationModel, settings: DiscriminatorSettings, device: str = "cpu", seed: int = 0
     ) -> None:
         self.model = model
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            width = options.head_width
+            width = settings.head_width
             self.head = nn.Sequential(nn.Linear(model.width, width), nn.GELU(), nn.Linear(width, 1)).to(device)
         self.trained = dict(self.head.named_parameters())
-        super().__init__(options, seed)
+        super().__init__(settings, seed)
 
     def outputs(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Logits (B, 1 + N), the global token's first; (B, 1) where neither reward nor loss weighs patches."""
         cls, patches = self.model.tokens(images)
-        reads_patches = self.options.patch_weight or self.options.patch_loss_weight
+        reads_patches = self.settings.patch_weight or self.settings.patch_loss_weight
         tokens = torch.cat([cls[:, None], patches], dim=1) if reads_patches else cls[:, None]
-        if self.options.normalise:
+        if self.settings.normalise:
             tokens = normalize(tokens, dim=2) * tokens.shape[2] ** 0.5
         return self.head(tokens).squeeze(2)
 
     def reward(self, outputs: Tensor) -> Tensor:
         """cls_weight · the global token's logit + patch_weight · the patches' mean logit, over reward_divisor."""
-        parts = [(self.options.cls_weight, outputs[:, 0])]
-        if self.options.patch_weight:
-            parts.append((self.options.patch_weight, outputs[:, 1:].mean(dim=1)))
-        return sum(weight * logits for weight, logits in parts) / self.options.reward_divisor
+        parts = [(self.settings.cls_weight, outputs[:, 0])]
+        if self.settings.patch_weight:
+            parts.append((self.settings.patch_weight, outputs[:, 1:].mean(dim=1)))
+        return sum(weight * logits for weight, logits in parts) / self.settings.reward_divisor
 
     def loss(self, reference: Tensor, generated: Tensor) -> Tensor:
         """cls_loss_weight · loss of the global tokens + patch_loss_weight · that of all patches (coded: 1, 0.3)."""
-        loss = LOSSES[self.options.loss]
-        total = self.options.cls_loss_weight * loss(reference[:, 0], generated[:, 0])
-        if self.options.patch_loss_weight:
-            total = total + self.options.patch_loss_weight * loss(reference[:, 1:], generated[:, 1:])
+        loss = LOSSES[self.settings.loss]
+        total = self.settings.cls_loss_weight * loss(reference[:, 0], generated[:, 0])
+        if self.settings.patch_loss_weight:
+            total = total + self.settings.patch_loss_weight * loss(reference[:, 1:], generated[:, 1:])
         return total
 
 
@@ -220,11 +220,11 @@ def load_discriminator(
 
     `dtype` is the arithmetic of the network's forward pass. UserErrors: those of `load_scorer` and `load_foundation`.
     """
-    options = DiscriminatorOptions.of_recipe(recipe)
-    if options.kind == "foundation":
-        return FoundationDiscriminator(load_foundation(entry, device, dtype), options, device, seed)
+    settings = DiscriminatorSettings.of_recipe(recipe)
+    if settings.kind == "foundation":
+        return FoundationDiscriminator(load_foundation(entry, device, dtype), settings, device, seed)
     scorer = load_scorer(entry, device, "float32")
-    return PreferenceDiscriminator(scorer, options, DTYPES[dtype], seed)
+    return PreferenceDiscriminator(scorer, settings, DTYPES[dtype], seed)
 
 
 def _last_blocks(vision: nn.Module, count: int) -> dict[str, nn.Parameter]:

@@ -14,7 +14,7 @@ from ..seeds import seed_of
 from .pseudo_labels import bootstrap_set
 from .reward_heads import HEADS, Centroid, Head, RewardModel, rpl_loss
 from .scoring import head_logits
-from .settings import RewardConfig
+from .settings import RewardSettings
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ def stratified_split(positive: Tensor, fraction: float, generator: torch.Generat
 def train_head(
     features: Tensor,
     targets: Tensor,
-    config: RewardConfig,
+    settings: RewardSettings,
     seed: int,
     device: str = "cpu",
     pseudo: int = 0,
 ) -> TrainedHead:
-    """Train one head for a fixed number of epochs (AdamW, drop_last) and keep `config.checkpoints` copies of it.
+    """Train one head for a fixed number of epochs (AdamW, drop_last) and keep `settings.checkpoints` copies of it.
 
     features (N, 2d) float32; targets (N,) in [0, 1], 0 = generated, above 0 = target or pseudo-target. The last
     `pseudo` rows have pseudo-labels; none of them is held out, since accuracy is measured against what is known. The
@@ -61,25 +61,25 @@ def train_head(
     """
     generator = torch.Generator().manual_seed(seed)
     known = len(targets) - pseudo
-    rows, held_out = stratified_split(targets[:known] > 0, config.holdout, generator)
+    rows, held_out = stratified_split(targets[:known] > 0, settings.holdout, generator)
     rows = torch.cat([rows, torch.arange(known, len(targets))])
-    per_epoch, batch_size = _steps_per_epoch(len(rows), config)
-    marks = {round(per_epoch * config.epochs * (i + 1) / config.checkpoints) for i in range(config.checkpoints)}
+    per_epoch, batch_size = _steps_per_epoch(len(rows), settings)
+    marks = {round(per_epoch * settings.epochs * (i + 1) / settings.checkpoints) for i in range(settings.checkpoints)}
     features, targets = features.to(device, torch.float32), targets.to(device, torch.float32)
     checkpoints, history, losses = [], [], []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        head = HEADS[config.kind](features.shape[1], config.dropout).to(device)
+        head = HEADS[settings.kind](features.shape[1], settings.dropout).to(device)
         optimizer = torch.optim.AdamW(
-            head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
-        for step, batch in enumerate(_batches(rows, batch_size, config.epochs, generator), start=1):
-            losses.append(train_step(head, optimizer, features[batch], targets[batch], config.loss))
+        for step, batch in enumerate(_batches(rows, batch_size, settings.epochs, generator), start=1):
+            losses.append(train_step(head, optimizer, features[batch], targets[batch], settings.loss))
             if step in marks:
                 checkpoints.append(copy.deepcopy(head).eval())
             if step % per_epoch == 0:
-                _refuse_nan(losses, step, per_epoch, config)
-                scores = head_logits(head, features[held_out], config.loss)
+                _refuse_nan(losses, step, per_epoch, settings)
+                scores = head_logits(head, features[held_out], settings.loss)
                 history.append(_record(step, per_epoch, losses, scores, targets[held_out].cpu() > 0))
                 losses = []
     return TrainedHead(head.eval(), checkpoints, history)
@@ -89,7 +89,7 @@ def train_reward_model(
     proxies: Tensor,
     negatives: Tensor | None,
     pool: Tensor | None,
-    config: RewardConfig,
+    settings: RewardSettings,
     seed: int,
     device: str = "cpu",
 ) -> tuple[RewardModel, list[dict]]:
@@ -100,44 +100,48 @@ def train_reward_model(
     the naive head ranked the pool (P, 2d).
     """
     _refuse_bad_features(proxies=proxies, negatives=negatives, pool=pool)
-    if config.kind == Centroid.kind:
+    if settings.kind == Centroid.kind:
         return RewardModel([Centroid.of(proxies)], "naive", "bce"), []
     if negatives is None:
-        raise UserError(f"kind {config.kind} tells target from generated images: give the latter with --negatives")
+        raise UserError(f"kind {settings.kind} tells target from generated images: give the latter with --negatives")
     features = torch.cat([proxies, negatives])
     targets = torch.cat([torch.ones(len(proxies)), torch.zeros(len(negatives))])
-    first = train_head(features, targets, config, seed, device)
+    first = train_head(features, targets, settings, seed, device)
     history = [{"stage": "initial", **record} for record in first.history]
-    if config.variant in ("average", "voting"):
-        return RewardModel(first.checkpoints, config.variant, config.loss), history
-    if config.variant == "naive":
-        return RewardModel([first.head], config.variant, config.loss), history
+    if settings.variant in ("average", "voting"):
+        return RewardModel(first.checkpoints, settings.variant, settings.loss), history
+    if settings.variant == "naive":
+        return RewardModel([first.head], settings.variant, settings.loss), history
     if pool is None:
         raise UserError("variant bootstrap ranks further samples of the generator: give their features with --pool")
     chosen, labels = bootstrap_set(
-        head_logits(first.head, pool, config.loss), config.bootstrap_positives, config.bootstrap_negatives, config.alpha
+        head_logits(first.head, pool, settings.loss),
+        settings.bootstrap_positives,
+        settings.bootstrap_negatives,
+        settings.alpha,
     )
     second = train_head(
         torch.cat([features, pool[chosen]]),
         torch.cat([targets, labels]),
-        config,
+        settings,
         seed_of(seed, "bootstrap"),
         device,
         pseudo=len(chosen),
     )
     history += [{"stage": "bootstrap", **record} for record in second.history]
-    return RewardModel([second.head], config.variant, config.loss), history
+    return RewardModel([second.head], settings.variant, settings.loss), history
 
 
-def _steps_per_epoch(n: int, config: RewardConfig) -> tuple[int, int]:
+def _steps_per_epoch(n: int, settings: RewardSettings) -> tuple[int, int]:
     """Steps per epoch and the batch size, which is at most the training set (BatchNorm needs two images or more)."""
-    batch_size = min(config.batch_size, n)
+    batch_size = min(settings.batch_size, n)
     if batch_size < 2:
         raise UserError(f"a batch of {batch_size} image cannot train BatchNorm; raise --batch-size to 2 or more")
     steps = n // batch_size
-    if steps * config.epochs < config.checkpoints:
+    if steps * settings.epochs < settings.checkpoints:
         raise UserError(
-            f"{steps} steps × {config.epochs} epochs are too few for {config.checkpoints} checkpoints; raise --epochs"
+            f"{steps} steps × {settings.epochs} epochs are too few for {settings.checkpoints} checkpoints; "
+            "raise --epochs"
         )
     return steps, batch_size
 
@@ -171,14 +175,14 @@ def _record(step: int, per_epoch: int, losses: list[Tensor], scores: Tensor, pos
     }
 
 
-def _refuse_nan(losses: list[Tensor], step: int, per_epoch: int, config: RewardConfig) -> None:
+def _refuse_nan(losses: list[Tensor], step: int, per_epoch: int, settings: RewardSettings) -> None:
     """UserError that names the first step of this epoch whose loss is not finite."""
     bad = (~torch.isfinite(torch.stack(losses))).nonzero()
     if len(bad):
         raise UserError(
             f"the loss is {losses[bad[0].item()].item()} at step {step - len(losses) + bad[0].item() + 1} of "
-            f"{per_epoch * config.epochs} (epoch {step // per_epoch}); try a lower --learning-rate "
-            f"(now {config.learning_rate:g}) or a larger --batch-size (now {config.batch_size})"
+            f"{per_epoch * settings.epochs} (epoch {step // per_epoch}); try a lower --learning-rate "
+            f"(now {settings.learning_rate:g}) or a larger --batch-size (now {settings.batch_size})"
         )
 
 

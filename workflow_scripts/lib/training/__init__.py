@@ -1,1 +1,1 @@
-"""Training: losses and advantages as pure functions, the loops around them, and the state that lets a loop continue."""
+"""Training: its examples, losses and advantages as pure functions, the loops around them, and their states."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import UserError
+from ..options import option
 
 PATIENCE = 100
 """Discriminator epochs in a row after which the schedule `trigger` gives up."""
@@ -18,9 +19,14 @@ class DiscriminatorSchedule:
     of the last n generator epochs, its own the first. Eq. 7 is that of arXiv 2511.20256.
     """
 
-    schedule: str
-    steps_per_generator_epoch: int | None
-    replay: int = 0
+    schedule: str = option(
+        "ratio: a fixed number of steps; trigger: whenever generated images have the higher reward",
+        choices=("ratio", "trigger"),
+    )
+    steps_per_generator_epoch: int | None = option(
+        "discriminator steps before each generator epoch, with the schedule ratio"
+    )
+    replay: int = option("0: a rollout for each of these steps; n: they reuse the last n rollouts", 0)
 
     def __post_init__(self) -> None:
         if (self.schedule == "ratio") != (self.steps_per_generator_epoch is not None):

@@ -12,7 +12,7 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from ..diffusion.acceleration import use_channels_last
-from .settings import TrainingSettings
+from .settings import OptimiserSettings
 
 JOINT = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
 LORA_TARGETS = {
@@ -24,41 +24,24 @@ LORA_TARGETS = {
 
 
 class Denoiser:
-    """A UNet or transformer in training.
+    """A UNet or transformer in training: all its weights, or adapters on its attention projections."""
 
-    `scope` full trains all weights, lora adapters of `lora_rank` on the attention projections of `lora_targets`.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        scope: str,
-        lora_rank: int | None,
-        needs_reference: bool,
-        gradient_checkpointing: bool,
-        lora_alpha: float | None = None,
-        lora_targets: str | None = None,
-    ) -> None:
-        self.model, self.network, self.lora = model, model, scope == "lora"
+    def __init__(self, model: nn.Module, settings: OptimiserSettings, needs_reference: bool) -> None:
+        self.model, self.network, self.lora = model, model, settings.scope == "lora"
         self._exact: dict[str, Tensor] = {}
         self._reference = (
             copy.deepcopy(model).requires_grad_(False).eval() if needs_reference and not self.lora else None
         )
         if self.lora:
-            self._add_adapter(lora_rank, lora_alpha or lora_rank, LORA_TARGETS[lora_targets])
-        if gradient_checkpointing:
+            rank = settings.lora_rank
+            self._add_adapter(rank, settings.lora_alpha or rank, LORA_TARGETS[settings.lora_targets])
+        if settings.gradient_checkpointing:
             _checkpoint(model)
         model.requires_grad_(not self.lora).train()
         _drop_nothing(model)
         if self.lora:
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_("lora_" in name)
-
-    @classmethod
-    def of(cls, model: nn.Module, settings: TrainingSettings, needs_reference: bool) -> Denoiser:
-        """The denoiser that these settings train."""
-        s = settings
-        return cls(model, s.scope, s.lora_rank, needs_reference, s.gradient_checkpointing, s.lora_alpha, s.lora_targets)
 
     def _add_adapter(self, rank: int, alpha: float, targets: list[str]) -> None:
         from peft import LoraConfig, inject_adapter_in_model

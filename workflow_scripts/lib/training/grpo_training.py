@@ -19,7 +19,7 @@ from .denoiser import Denoiser
 from .grpo import advantages, grpo_losses
 from .judges import DISCRIMINATOR, ON_REFERENCES, REWARD, Judges, Replay, gather_pairs
 from .rollouts import MicroBatch, Rollout, Sampler
-from .settings import GRPOSettings, TrainingSettings
+from .settings import GRPOSettings, OptimiserSettings
 from .updates import Checkpoints, Updates, from_first
 
 GENERATOR, LEARNER = "generator", "discriminator"
@@ -37,7 +37,7 @@ class GRPOTraining:
     sampler: Sampler
     judges: Judges
     settings: GRPOSettings
-    training: TrainingSettings
+    optimiser: OptimiserSettings
     schedule: DiscriminatorSchedule | None
     accelerator: object
     folder: Path
@@ -48,9 +48,9 @@ class GRPOTraining:
     def run(self) -> list[dict[str, Any]]:
         """Train to the end, continuing from a state of the same fingerprint; returns a row per epoch."""
         updates = Updates(
-            self.denoiser, self.training, self.settings.generator_epochs * self.settings.updates_per_epoch
+            self.denoiser, self.optimiser, self.settings.generator_epochs * self.settings.updates_per_epoch
         )
-        checkpoints = Checkpoints(self.folder, self.fingerprint, self.training.checkpoint_seconds, self.accelerator)
+        checkpoints = Checkpoints(self.folder, self.fingerprint, self.optimiser.checkpoint_seconds, self.accelerator)
         self._replay = Replay(self.schedule.replay if self.schedule else 0)
         stateful = {"replay": self._replay}
         if self.judges.discriminator is not None:

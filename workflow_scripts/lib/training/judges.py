@@ -5,29 +5,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..models import identity
 from ..rewards.online import OnlineScorer, WeightedSum, load_online, load_rewards
-from ..shards import Collection
+from ..shards import Collection, Part
 from .references import References
 from .rollouts import MicroBatch, Rollout
 
-
-class Discriminator(Protocol):
-    """A reward that learns to prefer references to generated images, one optimiser step each `update`."""
-
-    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor: ...
-
-    def update(self, references: Tensor, generated: Tensor, prompts: Sequence[str]) -> dict[str, float]: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
+if TYPE_CHECKING:
+    from ..rewards.discriminators import Discriminator
 
 REWARD, DISCRIMINATOR, ON_REFERENCES = "reward/total", "reward/discriminator", "discriminator_of_references"
 
@@ -168,33 +160,48 @@ def in_order(values: dict[str, Tensor], index: Tensor, accelerator) -> dict[str,
     return {name: gathered(value)[order] for name, value in values.items()}
 
 
-def load_judges(
-    entries: Mapping[str, dict],
-    weights: Mapping[str, float],
-    learner: dict | None,
-    recipe: Mapping[str, Any] | None,
-    watched: Sequence[dict],
-    references: Collection | None,
-    prompts: Sequence[str],
-    accelerator,
-    dtype: str,
-    seed: int,
-) -> Judges:
-    """Judges of registry entries: rewards and their weights by name, a discriminator's model and recipe, watchers.
+@dataclass(frozen=True)
+class JudgesRecipe:
+    """What judges are made of: registry entries of rewards, by name, with their weights, and of scorers that watch.
 
-    A model that rewards and watches is loaded once. UserErrors: no references, or no score, of one of the prompts.
+    `discriminator` is a plain recipe whose `model` is a registry entry, `references` are parts of a collection.
     """
-    from ..rewards.discriminators import load_discriminator
 
-    device = str(accelerator.device)
-    rewards = load_rewards(entries, weights, device, dtype) if entries else None
-    known = {entry["name"]: rewards.scorers[name] for name, entry in entries.items()}
-    judges = Judges(
-        rewards,
-        load_discriminator(recipe, learner, device, dtype, seed) if recipe else None,
-        References(references, prompts) if references else None,
-        [known.get(entry["name"]) or load_online(entry["name"], entry, device, dtype) for entry in watched],
-        accelerator,
-    )
-    judges.check(prompts)
-    return judges
+    rewards: Mapping[str, dict]
+    weights: Mapping[str, float]
+    watched: Sequence[dict]
+    discriminator: Mapping[str, Any] | None
+    references: Sequence[Path]
+    dtype: str
+
+    def identity(self) -> dict[str, Any]:
+        """For a fingerprint."""
+        learner = self.discriminator
+        return {
+            "rewards": {name: identity(entry) for name, entry in self.rewards.items()},
+            "weights": self.weights,
+            "watched": [identity(entry) for entry in self.watched],
+            "discriminator": learner and {**learner, "model": identity(learner["model"])},
+            "references": [Part(path).fingerprint for path in self.references],
+            "dtype": self.dtype,
+        }
+
+    def load(self, prompts: Sequence[str], accelerator, seed: int) -> Judges:
+        """The judges; a model that rewards and watches is loaded once.
+
+        UserErrors: no references, or no score, of one of the prompts.
+        """
+        from ..rewards.discriminators import load_discriminator
+
+        device, learner = str(accelerator.device), self.discriminator
+        rewards = load_rewards(self.rewards, self.weights, device, self.dtype) if self.rewards else None
+        known = {entry["name"]: rewards.scorers[name] for name, entry in self.rewards.items()}
+        judges = Judges(
+            rewards,
+            load_discriminator(learner, learner["model"], device, self.dtype, seed) if learner else None,
+            References(Collection(self.references), prompts) if self.references else None,
+            [known.get(one["name"]) or load_online(one["name"], one, device, self.dtype) for one in self.watched],
+            accelerator,
+        )
+        judges.check(prompts)
+        return judges

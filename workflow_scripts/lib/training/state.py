@@ -38,11 +38,11 @@ class TrainingState:
     stateful: dict[str, dict[str, Any]]
     random_states: dict[str, Any]
 
-    def restore(self, *, rng: Mapping[str, torch.Generator] | None = None, **stateful: Stateful) -> None:
+    def restore(self, **stateful: Stateful) -> None:
         """Load optimisers and the like by their names in `save_state`, then all random states. KeyError: not saved."""
         for name, target in stateful.items():
             target.load_state_dict(self.stateful[name])
-        _set_random_states(self.random_states, rng or {})
+        _set_random_states(self.random_states)
 
 
 def save_state(
@@ -51,14 +51,13 @@ def save_state(
     *,
     tensors: Mapping[str, torch.Tensor],
     fingerprint: str,
-    rng: Mapping[str, torch.Generator] | None = None,
     extra: Mapping[str, Any] | None = None,
     **stateful: Stateful,
 ) -> Path:
     """Save the state after `step` atomically and keep the newest two of this fingerprint; all others are removed.
 
-    `tensors` are weights or LoRA factors, `stateful` whatever has a state_dict (optimizer=…, scheduler=…), `rng` the
-    named generators in use (those of python, numpy and torch are always saved), `extra` any JSON-able dict.
+    `tensors` are weights or LoRA factors, `stateful` whatever has a state_dict (optimizer=…, scheduler=…), `extra` any
+    JSON-able dict. The random states of python, numpy and torch are saved as well.
     """
     import torch
 
@@ -67,7 +66,7 @@ def save_state(
         "tensors": {name: tensor.detach() for name, tensor in tensors.items()},
         "extra": json.dumps(dict(extra or {})),
         "stateful": {name: source.state_dict() for name, source in stateful.items()},
-        "random_states": _random_states(rng or {}),
+        "random_states": _random_states(),
     }
     path = Path(folder) / f"step{step:08d}.{fingerprint}.pt"
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
@@ -112,7 +111,7 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _random_states(rng: Mapping[str, torch.Generator]) -> dict[str, Any]:
+def _random_states() -> dict[str, Any]:
     import numpy as np
     import torch
 
@@ -122,11 +121,10 @@ def _random_states(rng: Mapping[str, torch.Generator]) -> dict[str, Any]:
         "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "generators": {name: generator.get_state() for name, generator in rng.items()},
     }
 
 
-def _set_random_states(states: Mapping[str, Any], rng: Mapping[str, torch.Generator]) -> None:
+def _set_random_states(states: Mapping[str, Any]) -> None:
     import numpy as np
     import torch
 
@@ -136,5 +134,3 @@ def _set_random_states(states: Mapping[str, Any], rng: Mapping[str, torch.Genera
     torch.set_rng_state(states["torch"])
     for device in range(min(len(states["cuda"]), torch.cuda.device_count())):
         torch.cuda.set_rng_state(states["cuda"][device], device)
-    for name, generator in rng.items():
-        generator.set_state(states["generators"][name])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .denoiser import Denoiser
-from .settings import TrainingSettings
+from .settings import OptimiserSettings
 from .state import Stateful, TrainingState, load_state, newest_state, save_state
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ SHARE_OF_SAVING = 0.02
 class Updates:
     """The optimiser steps of a denoiser: clipping, learning-rate schedule and moving average of its weights."""
 
-    def __init__(self, denoiser: Denoiser, settings: TrainingSettings, steps: int) -> None:
+    def __init__(self, denoiser: Denoiser, settings: OptimiserSettings, steps: int) -> None:
         self.settings, self.steps, self.step = settings, steps, 0
         self.parameters = denoiser.trained()
         self.optimizer = self._optimizer(list(self.parameters.values()))
@@ -109,7 +109,7 @@ class Updates:
             )
 
 
-def accelerator_of(settings: TrainingSettings):
+def accelerator_of(settings: OptimiserSettings):
     """The processes of a training: those it was started with, on GPUs, or on CPUs where there is none.
 
     Those of one machine share the threads of the job, which each would else take for its own.

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..metrics.preference import IMAGE_REWARD_MEAN, IMAGE_REWARD_STD
 from ..rewards.image_reward import ImageRewardModel
 from ..world.vocabulary import IMAGE_SIZE
 from .clip import build_image_processor, normalise
@@ -15,7 +16,6 @@ from .corpus import Corpus
 from .tokenizer import MAX_LENGTH
 
 WIDTH = 96
-PUBLISHED_MEAN, PUBLISHED_STD = 0.1672, 1.0333  # by which ImageReward's raw scores are normalised
 
 
 def build_image_reward(tokenizer, seed: int) -> ImageRewardModel:
@@ -68,8 +68,8 @@ def save_standardised(model: ImageRewardModel, tokenizer, corpus: Corpus, score,
     index = corpus.draw_scenes(1024, generator)
     images = corpus.draw_images(index, corpus.draw_spoils(len(index), 0.3, generator), generator)
     raw = score(corpus.captions(index, rng), normalise(images, build_image_processor()))
-    last, factor = model.mlp[-1], PUBLISHED_STD / raw.std()
-    last.bias.sub_(raw.mean()).mul_(factor).add_(PUBLISHED_MEAN)
+    last, factor = model.mlp[-1], IMAGE_REWARD_STD / raw.std()
+    last.bias.sub_(raw.mean()).mul_(factor).add_(IMAGE_REWARD_MEAN)
     last.weight.mul_(factor)
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)

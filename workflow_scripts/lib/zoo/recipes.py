@@ -13,9 +13,7 @@ STYLES = {"sd3": {"colour": 0.85, "line art": 0.15}}
 """Shares of the styles that a model learns from, where not all is in colour: Adv-GRPO moves SD3 between them."""
 
 
-def train(
-    model: str, zoo: Path, *, steps: int, batch: int, seed: int, device: str, channels: tuple[int, ...] | None
-) -> None:
+def train(model: str, zoo: Path, *, steps: int, batch: int, seed: int, device: str) -> None:
     """Train `model` into `zoo/model`; what it starts from must already lie in `zoo`.
 
     Measured qualities go to `zoo/model/measured.json`.
@@ -36,12 +34,11 @@ def train(
         steps=steps,
         batch=batch,
         seed=seed_of("zoo", model, seed) % 2**31,
-        channels=channels,
     )
     write_json(folder / "measured.json", {"steps": steps, "batch": batch, "seed": seed, **measured})
 
 
-def _vae(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+def _vae(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int) -> dict:
     from .vae import reconstruction_psnr, train_vae
 
     vae = train_vae(corpus, steps, batch, seed)
@@ -49,22 +46,21 @@ def _vae(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, 
     return {"psnr_db": reconstruction_psnr(vae.float(), corpus)}
 
 
-def _stable_diffusion(corpus, zoo: Path, folder: Path, *, channels: tuple[int, ...] | None, **how) -> dict:
-    from .stable_diffusion import CHANNELS, train_stable_diffusion
+def _stable_diffusion(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int) -> dict:
+    from .stable_diffusion import train_stable_diffusion
 
     vae, tokenizer = _vae_and_tokenizer(corpus, zoo)
-    return _save_pipeline(train_stable_diffusion(corpus, vae, tokenizer, channels=channels or CHANNELS, **how), folder)
+    return _save_pipeline(train_stable_diffusion(corpus, vae, tokenizer, steps, batch, seed), folder)
 
 
-def _stable_diffusion_xl(corpus, zoo: Path, folder: Path, *, channels: tuple[int, ...] | None, **how) -> dict:
-    from .stable_diffusion_xl import CHANNELS, train_stable_diffusion_xl
+def _stable_diffusion_xl(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int) -> dict:
+    from .stable_diffusion_xl import train_stable_diffusion_xl
 
     vae, tokenizer = _vae_and_tokenizer(corpus, zoo)
-    pipeline = train_stable_diffusion_xl(corpus, vae, tokenizer, channels=channels or CHANNELS, **how)
-    return _save_pipeline(pipeline, folder)
+    return _save_pipeline(train_stable_diffusion_xl(corpus, vae, tokenizer, steps, batch, seed), folder)
 
 
-def _stable_diffusion_3(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+def _stable_diffusion_3(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int) -> dict:
     from .stable_diffusion_3 import train_stable_diffusion_3
 
     vae, tokenizer = _vae_and_tokenizer(corpus, zoo)
@@ -88,7 +84,7 @@ def _save_pipeline(pipeline, folder: Path) -> dict:
     return {f"{name}_parameters": sum(p.numel() for p in getattr(pipeline, name).parameters())}
 
 
-def _text_to_video(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+def _text_to_video(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int) -> dict:
     """A UNet alone: the pipeline takes everything else from the tiny SD1.5."""
     import torch
     from diffusers import StableDiffusionPipeline
@@ -101,7 +97,7 @@ def _text_to_video(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, s
     return {"unet_parameters": sum(p.numel() for p in unet.parameters())}
 
 
-def _clip(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+def _clip(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int) -> dict:
     from transformers import CLIPTokenizer
 
     from .clip import matching_accuracy, train_clip
@@ -113,7 +109,7 @@ def _clip(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int,
     return {"matching_accuracy_of_64": accuracy}
 
 
-def _clip_scorer(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+def _clip_scorer(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int) -> dict:
     """PickScore and HPS: a CLIP fine-tuned so that exp(logit_scale) times the cosine predicts preferences."""
     from transformers import CLIPModel, CLIPTokenizer
 
@@ -129,7 +125,7 @@ def _clip_scorer(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, see
     return {"agreement_with_annotators": agrees}
 
 
-def _image_reward(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+def _image_reward(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int) -> dict:
     from transformers import CLIPTokenizer
 
     from .image_reward import build_image_reward, logit_score
@@ -146,7 +142,7 @@ def _image_reward(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, se
     return {"agreement_with_annotators": agrees}
 
 
-def _extractor(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int, **_) -> dict:
+def _extractor(corpus, zoo: Path, folder: Path, *, steps: int, batch: int, seed: int) -> dict:
     from .extractor import accuracy, train_extractor
 
     model = train_extractor(corpus, steps, batch, seed)

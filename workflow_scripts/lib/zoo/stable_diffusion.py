@@ -81,15 +81,13 @@ def build_scheduler():
     )
 
 
-def train_stable_diffusion(
-    corpus: Corpus, vae, tokenizer, steps: int, batch: int, seed: int, channels: tuple[int, ...]
-):
+def train_stable_diffusion(corpus: Corpus, vae, tokenizer, steps: int, batch: int, seed: int):
     """Train UNet and text encoder on captions and images of mixed quality; returns a `StableDiffusionPipeline`."""
     from diffusers import StableDiffusionPipeline
 
     torch.manual_seed(seed)
     scheduler, text_encoder = build_scheduler(), build_text_encoder(tokenizer).to(corpus.device)
-    unet = build_unet(channels, vae.config.latent_channels).to(corpus.device)
+    unet = build_unet(CHANNELS, vae.config.latent_channels).to(corpus.device)
 
     def predict(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
         return unet(noisy, timesteps, text_encoder(tokens).last_hidden_state).sample

@@ -73,15 +73,13 @@ def build_pipeline_xl(vae, tokenizer, channels: tuple[int, ...], latent_channels
     )
 
 
-def train_stable_diffusion_xl(
-    corpus: Corpus, vae, tokenizer, steps: int, batch: int, seed: int, channels: tuple[int, ...]
-):
+def train_stable_diffusion_xl(corpus: Corpus, vae, tokenizer, steps: int, batch: int, seed: int):
     """Train UNet and both text encoders on captions and images of mixed quality.
 
     Returns a `StableDiffusionXLPipeline` without the VAE, which is shipped once, with the tiny SD1.5.
     """
     torch.manual_seed(seed)
-    pipeline = build_pipeline_xl(None, tokenizer, channels, vae.config.latent_channels).to(corpus.device)
+    pipeline = build_pipeline_xl(None, tokenizer, CHANNELS, vae.config.latent_channels).to(corpus.device)
     time_ids = torch.tensor(TIME_IDS, dtype=torch.float32, device=corpus.device)
 
     def predict(noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ..batches import FittingBatches
+from ..diffusion.sampling import encode_prompts, images_at_once
 from ..errors import UserError
 from ..overlap import ahead
 from ..progress import progress
 from ..seeds import seed_of
 from ..shards import Collection, key_of
 from ..tables import read_table
-from ..training.examples import Examples
-from .sampling import encode_prompts, images_at_once
+from .examples import Examples
 
 if TYPE_CHECKING:
     import numpy as np
