@@ -76,6 +76,15 @@ def scores_of(scale, scorer, collection):
     return [f"results/{scale}scores/{scorer}/{collection}/part{part}.parquet" for part in parts]
 
 
+def samples_of(wildcards):
+    """Collection of a policy's samples of a prompt set."""
+    return f"samples/{wildcards.policy}/{wildcards.prompt_set}"
+
+
+def images_of_samples(wildcards):
+    return images_of(wildcards.scale, samples_of(wildcards))
+
+
 def imported(scale, role, policy):
     """Collection of a role's images or clips: as a model sampled them, or in the shape of those of the policy's model."""
     references = CONFIG.scale(scale).references.get(role)

@@ -1,10 +1,6 @@
 """Post-training: examples encoded once, then SFT or Diffusion-DPO, round by round; or GRPO on rollouts."""
 
 
-def images_of_selection(wildcards):
-    return images_of(wildcards.scale, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
-
-
 def model_of_policy(wildcards):
     return model_of(wildcards.scale, wildcards.policy)
 
@@ -110,7 +106,7 @@ def weights_of_run(wildcards):
 rule encode_latents:
     """Latents of the selected images and embeddings of their prompts, once for every run that trains on them."""
     input:
-        images=images_of_selection,
+        images=images_of_samples,
         selection="results/{scale}selections/{reward}/{policy}/{prompt_set}.k{candidates}x{pairs}.parquet",
         weights=weights_of_model,
     output:
