@@ -47,7 +47,7 @@ def prompts_per_part(scale, policy, prompt_set):
 
 def frames_per_sample(scale, policy):
     """Frames of a clip of the policy; 1 for an image."""
-    return CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"].get("num_frames", 1)
+    return CONFIG.sampling(policy, scale).get("num_frames", 1)
 
 
 def parts_of(scale, collection):
@@ -90,7 +90,7 @@ def imported(scale, role, policy):
     references = CONFIG.scale(scale).references.get(role)
     if references and references.model:
         return f"samples/{references.model}/{references.prompts}"
-    sampling = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"]
+    sampling = CONFIG.sampling(policy, scale)
     sizes = [sampling[name] for name in ("num_frames", "height", "width") if sampling.get(name)]
     return f"images/{role}.{'x'.join(map(str, sizes))}"
 
@@ -114,6 +114,11 @@ def model_of(scale, policy):
     return registry_name(CONFIG.base_model(policy, scale), scale)
 
 
+def run_of(wildcards):
+    """Hyperparameters of the run that a policy is a round of."""
+    return CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+
+
 def runs_with(objective):
     """Wildcard pattern of the rounds of all runs with an objective."""
     names = [name for name in CONFIG.recipes["run"].concrete() if CONFIG.run(name, "tiny")["objective"] == objective]
@@ -131,6 +136,12 @@ def sampling_seed(scale, policy, prompt_set):
     policy = parse_policy(policy)
     stream = f"{prompt_set}.r{policy.round or 0}" if CONFIG.trains_on(prompt_set, scale) else prompt_set
     return {"seed": policy.replicate, "stream": stream}
+
+
+def training_seed(policy):
+    """Each round of each replicate has its own, and so have the latents of the samples that it starts from."""
+    policy = parse_policy(policy)
+    return 1000 * policy.replicate + (policy.round or 0)
 
 
 # ---- what is fetched from outside: its record has to be there, its age says nothing
@@ -206,7 +217,7 @@ def grids_of_clips():
 
 def makes_clips(policy):
     """Whether the model behind a policy makes clips."""
-    return "num_frames" in CONFIG.model(CONFIG.base_model(policy, SCALE), SCALE)["sampling"]
+    return "num_frames" in CONFIG.sampling(policy, SCALE)
 
 
 def validities():

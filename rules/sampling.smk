@@ -9,7 +9,7 @@ def sampling_options(wildcards):
     scale, policy, prompt_set = wildcards.scale, wildcards.policy, wildcards.prompt_set
     counts, size = CONFIG.scale(scale).counts, prompts_per_part(scale, policy, prompt_set)
     first = int(wildcards.part) * size
-    sampling = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"]
+    sampling = CONFIG.sampling(policy, scale)
     own_format = {"dtype": sampling.pop("dtype")} if "dtype" in sampling else {}
     return options(
         {

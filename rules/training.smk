@@ -10,9 +10,7 @@ def images_of_role(wildcards):
 
 
 def selection_options(wildcards):
-    policy = parse_policy(wildcards.policy)
-    seed = 1000 * policy.replicate + (policy.round or 0)
-    return options({"latents": CONFIG.scale(wildcards.scale).latents, "seed": seed})
+    return options({"latents": CONFIG.scale(wildcards.scale).latents, "seed": training_seed(wildcards.policy)})
 
 
 def encoding_options(wildcards):
@@ -29,7 +27,7 @@ def options_of_given_images(wildcards):
 
 def examples_of_round(wildcards):
     """Images of the round: of a data role, or selected from the samples of the policy it starts from."""
-    run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    run = run_of(wildcards)
     if run["data"] != "selection":
         return f"results/{wildcards.scale}latents/images/{run['model']}/{run['data']}.safetensors"
     previous = CONFIG.previous(wildcards.policy, wildcards.scale)
@@ -42,26 +40,23 @@ def previous_round(wildcards):
 
 
 def training_options(wildcards):
-    policy = parse_policy(wildcards.policy)
-    hyperparameters = CONFIG.run(policy.name, wildcards.scale)["training"]
-    model = model_of(wildcards.scale, policy)
-    return options({"model": model, **hyperparameters, "seed": 1000 * policy.replicate + policy.round})
+    hyperparameters, seed = run_of(wildcards)["training"], training_seed(wildcards.policy)
+    return options({"model": model_of_policy(wildcards), **hyperparameters, "seed": seed})
 
 
 def prompts_of_run(wildcards):
-    run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
-    return f"results/{wildcards.scale}prompts/{run['prompts']}.parquet"
+    return f"results/{wildcards.scale}prompts/{run_of(wildcards)['prompts']}.parquet"
 
 
 def references_of_run(wildcards):
     """Part files of the run's reference images; none for a run without references."""
-    scale, run = wildcards.scale, CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    scale, run = wildcards.scale, run_of(wildcards)
     return images_of(scale, imported(scale, run["references"], run["model"])) if run["references"] else []
 
 
 def judges_of_run(wildcards):
     """Scorers of the run as NAME=MODEL:WEIGHT, scorers that only watch, and its discriminator, each key an option."""
-    scale, run = wildcards.scale, CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    scale, run = wildcards.scale, run_of(wildcards)
     rewards = [f"{role}={registry_name(role, scale)}:{weight}" for role, weight in run["rewards"].items()]
     watched = [registry_name(role, scale) for role in run["watch"] if role in CONFIG.scale(scale).models]
     learner = CONFIG.discriminator(run["discriminator"], scale) if run["discriminator"] else {}
@@ -72,18 +67,17 @@ def judges_of_run(wildcards):
 
 
 def rollout_options(wildcards):
-    policy, scale = parse_policy(wildcards.policy), wildcards.scale
-    run, sampling = CONFIG.run(policy.name, scale), CONFIG.model(CONFIG.base_model(wildcards.policy, scale), scale)
+    run, sampling = run_of(wildcards), CONFIG.sampling(wildcards.policy, wildcards.scale)
     return options(
         {
-            "model": model_of(scale, policy),
-            "height": sampling["sampling"]["height"],
-            "width": sampling["sampling"]["width"],
+            "model": model_of_policy(wildcards),
+            "height": sampling["height"],
+            "width": sampling["width"],
             **run["grpo"],
             **run["training"],
             **judges_of_run(wildcards),
-            "dtype": CONFIG.scale(scale).dtype,
-            "seed": 1000 * policy.replicate + policy.round,
+            "dtype": CONFIG.scale(wildcards.scale).dtype,
+            "seed": training_seed(wildcards.policy),
         }
     )
 

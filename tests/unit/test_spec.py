@@ -168,6 +168,7 @@ def test_previous_policies(config):
     assert str(config.previous("sd15_dpo@1.r3", "tiny/")) == "sd15_dpo@1.r2"
     assert str(config.previous("sd15_dpo@1.r1", "tiny/")) == "sd15@1"
     assert config.base_model("sd15_dpo@1.r1", "tiny") == config.base_model("sd15@1", "tiny") == "sd15"
+    assert config.sampling("sdxl_dpo@1.r1", "tiny") == config.model("sdxl", "tiny")["sampling"]
     with pytest.raises(UserError, match="nothing precedes"):
         Policy("sd15").previous("sd15")
 

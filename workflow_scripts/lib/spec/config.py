@@ -159,6 +159,10 @@ class Config:
             return policy.name
         return self.base_model(self.resolved("run", policy.name, scale)["model"], scale)
 
+    def sampling(self, policy: Policy | str, scale: str) -> dict:
+        """How the model at the root of a policy is sampled, plain."""
+        return self.model(self.base_model(policy, scale), scale)["sampling"]
+
     def table_columns(self, table: str, scale: str) -> list:
         """Columns of a table or figure whose metric the scale knows."""
         metrics = self.scale(scale).metrics
