@@ -76,6 +76,12 @@ def scores_of(scale, scorer, collection):
     return [f"results/{scale}scores/{scorer}/{collection}/part{part}.parquet" for part in parts]
 
 
+def rewards_by(scale, selection, policy, prompt_set):
+    """The file of rewards that a selection goes by; nothing for first samples."""
+    reward, ranked, _ = selection.partition(".")
+    return [f"results/{scale}rewards/{reward}/{policy}/{prompt_set}.parquet"] if ranked else []
+
+
 def samples_of(wildcards):
     """Collection of a policy's samples of a prompt set."""
     return f"samples/{wildcards.policy}/{wildcards.prompt_set}"
@@ -117,6 +123,12 @@ def model_of(scale, policy):
 def run_of(wildcards):
     """Hyperparameters of the run that a policy is a round of."""
     return CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+
+
+def discriminator_of(wildcards):
+    """Hyperparameters of the discriminator that learns along with a run; none for a run without."""
+    name = run_of(wildcards)["discriminator"]
+    return CONFIG.discriminator(name, wildcards.scale) if name else {}
 
 
 def runs_with(objective):

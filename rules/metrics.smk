@@ -44,9 +44,7 @@ def vbench_files(wildcards):
 
 
 def rewards_of_selection(wildcards):
-    reward, ranked, _ = wildcards.selection.partition(".")
-    rewards = f"results/{wildcards.scale}rewards/{reward}/{wildcards.policy}/{wildcards.prompt_set}.parquet"
-    return [rewards] if ranked else []
+    return rewards_by(wildcards.scale, wildcards.selection, wildcards.policy, wildcards.prompt_set)
 
 
 def metric_options(wildcards):

@@ -92,9 +92,8 @@ def images_trained_on(wildcards):
 
 def images_rolled_out(wildcards):
     """Images of all rollouts of a run; with a trigger, as many discriminator epochs as generator epochs are foreseen."""
-    run = run_of(wildcards)
-    learner = CONFIG.discriminator(run["discriminator"], wildcards.scale) if run["discriminator"] else None
-    own = 0 if learner is None or learner["replay"] else learner["steps_per_generator_epoch"] or 1
+    run, learner = run_of(wildcards), discriminator_of(wildcards)
+    own = 0 if not learner or learner["replay"] else learner["steps_per_generator_epoch"] or 1
     return (1 + own) * run["grpo"]["generator_epochs"] * run["grpo"]["groups_per_epoch"] * run["grpo"]["group_size"]
 
 

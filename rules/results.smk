@@ -34,33 +34,28 @@ def metrics_of_replicates(wildcards):
     return [path for one in replicates for path in metrics_files(wildcards.scale, wildcards.table, one)]
 
 
-def blocks_shown(wildcards):
-    """Columns of each block of an image grid that the scale has, with the collection that each shows."""
+def columns_of_grid(wildcards):
+    """Of each column of an image grid that the scale has: its block, its row, its image files and its file of rewards."""
+    scale = wildcards.scale
     for block in CONFIG.figure(wildcards.figure).blocks:
-        prompt_set = block.prompt_set(CONFIG.scale(wildcards.scale))
-        for row in CONFIG.columns_shown(block, wildcards.scale):
-            yield block, row, prompt_set, f"samples/{row.policy}/{prompt_set}"
+        prompt_set = block.prompt_set(CONFIG.scale(scale))
+        for row in CONFIG.columns_shown(block, scale):
+            images = images_of(scale, f"samples/{row.policy}/{prompt_set}")
+            yield block, row, images, rewards_by(scale, row.selection, row.policy, prompt_set)
 
 
 def images_of_grid(wildcards):
-    return [path for *_, collection in blocks_shown(wildcards) for path in images_of(wildcards.scale, collection)]
-
-
-def ranking_of(wildcards, row, prompt_set):
-    """The file of rewards by which a column selects; nothing for first samples."""
-    reward = f"results/{wildcards.scale}rewards/{row.row.reward}/{row.policy}/{prompt_set}.parquet"
-    return [reward] if row.row.reward else []
+    return [path for _, _, images, _ in columns_of_grid(wildcards) for path in images]
 
 
 def rewards_of_grid(wildcards):
-    return [path for _, row, prompts, _ in blocks_shown(wildcards) for path in ranking_of(wildcards, row, prompts)]
+    return [path for *_, rewards in columns_of_grid(wildcards) for path in rewards]
 
 
 def grid_options(wildcards):
     words = []
-    for block, row, prompt_set, collection in blocks_shown(wildcards):
-        words += ["--column", block.base, block.show, row.row.row, row.selection]
-        words += [*(ranking_of(wildcards, row, prompt_set) or ["-"]), *images_of(wildcards.scale, collection)]
+    for block, row, images, rewards in columns_of_grid(wildcards):
+        words += ["--column", block.base, block.show, row.row.row, row.selection, *(rewards or ["-"]), *images]
     blur = CONFIG.settings.get("blur_sheets", True) and CONFIG.figure(wildcards.figure).blur
     return words + options({"blur": blur or None})
 

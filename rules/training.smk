@@ -54,16 +54,27 @@ def references_of_run(wildcards):
     return images_of(scale, imported(scale, run["references"], run["model"])) if run["references"] else []
 
 
+def roles_of_judges(wildcards):
+    """Model roles of what judges a run's images: scorers that reward, scorers that only watch, the discriminator's."""
+    run, learner = run_of(wildcards), discriminator_of(wildcards)
+    watching = [role for role in run["watch"] if role in CONFIG.scale(wildcards.scale).models]
+    return list(run["rewards"]), watching, [learner["model"]] if learner else []
+
+
+def models_of_judges(wildcards):
+    """Registry names of all that judges."""
+    return [registry_name(role, wildcards.scale) for roles in roles_of_judges(wildcards) for role in roles]
+
+
 def judges_of_run(wildcards):
     """Scorers of the run as NAME=MODEL:WEIGHT, scorers that only watch, and its discriminator, each key an option."""
-    scale, run = wildcards.scale, run_of(wildcards)
-    rewards = [f"{role}={registry_name(role, scale)}:{weight}" for role, weight in run["rewards"].items()]
-    watched = [registry_name(role, scale) for role in run["watch"] if role in CONFIG.scale(scale).models]
-    learner = CONFIG.discriminator(run["discriminator"], scale) if run["discriminator"] else {}
+    scale, learner = wildcards.scale, discriminator_of(wildcards)
+    rewards = [f"{role}={registry_name(role, scale)}:{weight}" for role, weight in run_of(wildcards)["rewards"].items()]
+    watching = [registry_name(role, scale) for role in roles_of_judges(wildcards)[1]]
     if learner:
         learner["model"] = registry_name(learner["model"], scale)
     named = {f"discriminator_{key}": value for key, value in learner.items()}
-    return {"rewards": rewards or None, "watch": watched or None, **named}
+    return {"rewards": rewards or None, "watch": watching or None, **named}
 
 
 def rollout_options(wildcards):
@@ -80,13 +91,6 @@ def rollout_options(wildcards):
             "seed": training_seed(wildcards.policy),
         }
     )
-
-
-def models_of_judges(wildcards):
-    """Registry names of the run's scorers and of the discriminator's model."""
-    judges = judges_of_run(wildcards)
-    names = [one.partition("=")[2].rpartition(":")[0] for one in judges["rewards"] or []] + (judges["watch"] or [])
-    return names + ([judges["discriminator_model"]] if "discriminator_model" in judges else [])
 
 
 def identity_of_judges(wildcards):
