@@ -1,7 +1,7 @@
 """Images from policies."""
 
 
-def weights_of_policy(wildcards):
+def policy_sampled(wildcards):
     return policy_file(wildcards.scale, wildcards.policy)
 
 
@@ -40,7 +40,7 @@ rule sample_images:
     """Sample one part of a prompt set from a policy, shard by shard; a killed job keeps its finished shards."""
     input:
         prompts="results/{scale}prompts/{prompt_set}.parquet",
-        policy=weights_of_policy,
+        policy=policy_sampled,
         weights=weights_of_model,
     output:
         "results/{scale}samples/{policy}/{prompt_set}/part{part}.json",
