@@ -59,7 +59,7 @@ rule all:
 rule directions:
     """Whether each claim comes out in the paper's direction, over all replicates (three at tiny scale)."""
     input:
-        lambda wildcards: direction_summaries(),
+        direction_summaries,
 
 
 rule validity:

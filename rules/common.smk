@@ -270,7 +270,7 @@ def everything_of(paper=""):
     return sheets + studies([study for study in studies_at(CONFIG, SCALE) if study.startswith(paper)])
 
 
-def direction_summaries(paper=""):
+def direction_summaries(wildcards, paper=""):
     """Summaries over replicates, at the chosen scale, of the tables with claims of a paper: all but questions, `_q_`."""
     if len(replicates := CONFIG.replicates(SCALE)) < FEWEST_REPLICATES:
         raise UserError(

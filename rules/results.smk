@@ -60,6 +60,10 @@ def grid_options(wildcards):
     return words + options({"blur": blur or None})
 
 
+def animation_options(wildcards):
+    return grid_options(wildcards) + options({"fps": FRAMES_PER_SECOND})
+
+
 def names_of(kind):
     """Wildcard pattern of the figures of one kind."""
     return "|".join(CONFIG.figures_of(kind)) or "none"
@@ -278,8 +282,7 @@ use rule make_sheet as animate_sheet with:
     log:
         "results/{scale}logs/animate_sheet/{figure}.log",
     params:
-        options=lambda wildcards: grid_options(wildcards) + options({"fps": FRAMES_PER_SECOND}),
-        code=code_of("make_sheet"),
+        options=animation_options,
 
 
 rule summarize_directions:

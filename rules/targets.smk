@@ -1,5 +1,7 @@
 """Targets: both papers; every table, figure and user study, named as its file, with what it is as the sentence."""
 
+from functools import partial
+
 PAPERS = {"ganrm": "GAN-RM (arXiv 2506.13846)", "advgrpo": "Adv-GRPO (arXiv 2511.20256)"}
 
 for paper, title in PAPERS.items():
@@ -16,7 +18,7 @@ for paper, title in PAPERS.items():
         name:
             f"{paper}_directions"
         input:
-            lambda wildcards, paper=paper: direction_summaries(paper),
+            partial(direction_summaries, paper=paper),
 
     workflow.get_rule(f"{paper}_directions").docstring = f"The claims of {title} over all replicates."
 

@@ -9,14 +9,15 @@ def images_of_role(wildcards):
     return images_of(wildcards.scale, imported(wildcards.scale, wildcards.dataset, wildcards.policy))
 
 
-def selection_options(wildcards):
-    return options({"latents": CONFIG.scale(wildcards.scale).latents, "seed": training_seed(wildcards.policy)})
-
-
 def encoding_options(wildcards):
     return options(
         {"batch_size": CONFIG.scale(wildcards.scale).counts["sampling_batch_size"], **hardware(wildcards.scale)}
     )
+
+
+def options_of_selected_images(wildcards):
+    latents, seed = CONFIG.scale(wildcards.scale).latents, training_seed(wildcards.policy)
+    return options({"latents": latents, "seed": seed}) + encoding_options(wildcards)
 
 
 def options_of_given_images(wildcards):
@@ -102,7 +103,7 @@ def weights_of_run(wildcards):
 
 
 rule encode_latents:
-    """Latents of the selected images and embeddings of their prompts, once for every run that trains on them."""
+    """Latents of images, selected or given, and embeddings of their prompts, once for every run that trains on them."""
     input:
         images=images_of_samples,
         selection="results/{scale}selections/{reward}/{policy}/{prompt_set}.k{candidates}x{pairs}.parquet",
@@ -121,16 +122,15 @@ rule encode_latents:
     params:
         model=model_of_policy,
         source=identity_of_model,
-        selection=selection_options,
-        options=encoding_options,
+        selection=given("selection"),
+        options=options_of_selected_images,
         code=code_of("encode_latents"),
     shell:
         "python -m workflow_scripts.encode_latents --model {params.model:q} --images {input.images:q} "
-        "--selection {input.selection:q} {params.selection:q} {params.options:q} --out {output:q} > {log:q} 2>&1"
+        "{params.selection:q} {params.options:q} --out {output:q} > {log:q} 2>&1"
 
 
-rule encode_given_images:
-    """Latents of the images of a data role and embeddings of their captions, for runs that train on given images."""
+use rule encode_latents as encode_given_images with:
     input:
         images=images_of_role,
         weights=weights_of_model,
@@ -140,19 +140,8 @@ rule encode_given_images:
         "results/{scale}logs/encode_latents/images.{policy}.{dataset}.log",
     benchmark:
         "results/{scale}benchmarks/encode_latents/images.{policy}.{dataset}.jsonl"
-    conda:
-        "../envs/diffusion.yaml"
-    threads: threads_of("encode_latents")
-    resources:
-        **resources_of("encode_latents"),
     params:
-        model=model_of_policy,
-        source=identity_of_model,
         options=options_of_given_images,
-        code=code_of("encode_latents"),
-    shell:
-        "python -m workflow_scripts.encode_latents --model {params.model:q} --images {input.images:q} {params.options:q} "
-        "--out {output:q} > {log:q} 2>&1"
 
 
 rule train_sft:
