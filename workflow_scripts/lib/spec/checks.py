@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .config import Config
 
 Sheet = Table | RankFigure | ImageGrid | Diagram | Curves | WinRates | Study
-DISCRIMINATING = ("scorer", "image_encoder", "feature_extractor")
+DISCRIMINATING = ("scorer", "encoder")
 """Kinds of models that a discriminator may be made of."""
 DISTANCES = ("frechet_distance", "kernel_distance")
-METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
-
-PART_KINDS = ("scorer", "text_recogniser", "image_encoder")
+METRIC_ROLES = {"mean_score": "scorer", **dict.fromkeys(DISTANCES, "feature_extractor")}
+"""Kind of model that plays a metric's role."""
+PART_KINDS = ("scorer", "text_recogniser", "encoder")
 PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub", "prompts_table")
 
 
@@ -88,15 +88,13 @@ def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None
             problems.check_known(f"the override names {kind}", name, recipes.by_name, where)
 
 
-def _check_role(
-    config: Config, scale: Scale, said: str, role: str, kinds: tuple[str, ...], where: str, problems: Problems
-) -> None:
-    fitting = [one for one, name in scale.models.items() if config.models.data.get(name, {}).get("kind") in kinds]
+def _check_role(config: Config, scale: Scale, said: str, role: str, kind: str, where: str, problems: Problems) -> None:
+    fitting = [one for one, name in scale.models.items() if config.models.data.get(name, {}).get("kind") == kind]
     problems.check_known(said, role, fitting, where)
 
 
 def _check_recipe_names(config: Config, problems: Problems) -> None:
-    encoders, scorers = _roles(config, "image_encoder"), _roles(config, "scorer", "world")
+    encoders, scorers = _roles(config, "encoder"), _roles(config, "scorer")
     starts, rewards = [*_roles(config, "pipeline"), *_rounds(config)], config.recipes["reward"].concrete()
     images, prompts = (
         list(dict.fromkeys(name for scale in config.scales.values() for name in getattr(scale, part)))
