@@ -58,7 +58,7 @@ def _rows(schemas: Schemas, root: dict, schema: dict, prefix: str) -> Iterator[t
         star = "*" if key in schema.get("required", ()) else ""
         yield from _row(schemas, root, inner, f"{prefix}.{key}".strip("."), star)
     for key, inner in (("<name>", schema.get("additionalProperties")), ("[]", schema.get("items"))):
-        if isinstance(inner, dict) and _described(schemas, root, inner):
+        if isinstance(inner, dict) and _described(root, inner):
             yield from _row(schemas, root, inner, f"{prefix}{'' if key == '[]' else '.'}{key}".strip("."), "")
 
 
@@ -70,7 +70,7 @@ def _row(schemas: Schemas, root: dict, schema: dict, key: str, star: str) -> Ite
         yield from _rows(schemas, root, local, key)
 
 
-def _described(schemas: Schemas, root: dict, schema: dict) -> bool:
+def _described(root: dict, schema: dict) -> bool:
     return "description" in _local(root, schema) or "properties" in schema
 
 
