@@ -15,15 +15,11 @@ from workflow_scripts.lib.provenance import code_of, fingerprint
 from workflow_scripts.lib.spec import Curves, Diagram, ImageGrid, RankFigure, WinRates, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
 from workflow_scripts.lib.spec.scales import FEWEST_REPLICATES, prefix_of
-from workflow_scripts.lib.spec.studies import studies_at
+from workflow_scripts.lib.spec.targets import target_names
 
 CONFIG = load_config(settings=config)
 SCALE = prefix_of(CONFIG.settings["scale"])
 TABLES = list(CONFIG.tables)
-TITLES = {
-    **{name: sheet.title for name, sheet in (CONFIG.tables | CONFIG.figures).items()},
-    **{name: sheet.data["title"] for name, sheet in CONFIG.architectures.items()},
-}
 
 os.environ.setdefault("WORKFLOW_SNAKEMAKE", sys.executable)  # a job in a conda environment has no snakemake of its own
 if "HF_HOME" in os.environ:  # the hub's cache of this user or site
@@ -210,7 +206,9 @@ def sheet_identity(scale, name):
 
 
 def files_of(sheet):
-    """A table in three formats, or a figure in its own, at the chosen scale."""
+    """A table in three formats, a figure in its own, or what there is of a study, at the chosen scale."""
+    if sheet in CONFIG.studies:
+        return files_of_study(sheet)
     if sheet in CONFIG.tables | CONFIG.architectures:
         written = [f"results/{SCALE}tables/{sheet}.{suffix}" for suffix in ("csv", "md", "tex")]
         return written + (validities_of(sheet) if sheet in CONFIG.tables else [])
@@ -246,12 +244,10 @@ def validities_of(table):
     return [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in ranked]
 
 
-def studies(names):
-    """Pages and proxy win rates of studies at the chosen scale, and win rates of those that people have voted in."""
-    parts = {name: ["html", "proxy.csv", "proxy.md"] for name in names}
-    for name in names:
-        parts[name] += ["votes.csv", "votes.md"] * has_votes(SCALE, name)
-    return [f"results/{SCALE}studies/{name}.{part}" for name in names for part in parts[name]]
+def files_of_study(study):
+    """Page and proxy win rates of a study at the chosen scale, and win rates if people have voted."""
+    parts = ["html", "proxy.csv", "proxy.md"] + ["votes.csv", "votes.md"] * has_votes(SCALE, study)
+    return [f"results/{SCALE}studies/{study}.{part}" for part in parts]
 
 
 def has_votes(scale, study):
@@ -266,8 +262,7 @@ def ledger():
 
 def everything_of(paper=""):
     """Tables, figures and studies at the chosen scale whose names begin with that of a paper; of both without one."""
-    sheets = [path for sheet in TITLES if sheet.startswith(paper) for path in files_of(sheet)]
-    return sheets + studies([study for study in studies_at(CONFIG, SCALE) if study.startswith(paper)])
+    return [path for name in target_names(CONFIG, SCALE, paper) for path in files_of(name)]
 
 
 def direction_summaries(wildcards, paper=""):

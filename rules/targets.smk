@@ -2,7 +2,7 @@
 
 from functools import partial
 
-PAPERS = {"ganrm": "GAN-RM (arXiv 2506.13846)", "advgrpo": "Adv-GRPO (arXiv 2511.20256)"}
+from workflow_scripts.lib.spec.targets import PAPERS, titles
 
 for paper, title in PAPERS.items():
 
@@ -23,7 +23,7 @@ for paper, title in PAPERS.items():
     workflow.get_rule(f"{paper}_directions").docstring = f"The claims of {title} over all replicates."
 
 
-for sheet, title in sorted(TITLES.items()):
+for sheet, title in sorted(titles(CONFIG).items()):
 
     rule:
         name:
@@ -40,7 +40,7 @@ for study in CONFIG.studies.values():
         name:
             study.name
         input:
-            studies([study.name]),
+            files_of(study.name),
 
     a, b = (row.row for row in study.rows)
     workflow.get_rule(study.name).docstring = (

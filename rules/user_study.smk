@@ -1,6 +1,6 @@
 """User studies: a page for people, their votes, and what automatic scorers say of the same images."""
 
-from workflow_scripts.lib.spec.studies import planned_sides
+from workflow_scripts.lib.spec.studies import planned_sides, studies_at
 from workflow_scripts.lib.study.page import template_identity
 from workflow_scripts.lib.study.votes import vote_files
 
