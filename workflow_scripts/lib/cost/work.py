@@ -1,4 +1,4 @@
-"""What a job does: its FLOPs, what it waits for, what it writes and which models and data it reads.
+"""What a job does: its FLOPs and what it waits for.
 
 One function for each step that needs a GPU. FLOPs are those of `flops`; a sample is an image, or a clip of frames.
 """
