@@ -301,6 +301,10 @@ def given(*names):
     return lambda wildcards, input: options({name: input.get(name) or None for name in names})
 
 
+def scale_name(wildcards):
+    return CONFIG.scale(wildcards.scale).name
+
+
 def _listed(value):
     return value if isinstance(value, (list, tuple)) else [value]
 
