@@ -42,7 +42,6 @@ wildcard_constraints:
     study=NAME,
     reward=NAME,
     dataset=NAME,
-    shape=r"\d+x\d+(?:x\d+)?",
     part=r"\d+",
     candidates=r"\d+",
     pairs=r"\d+",
