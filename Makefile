@@ -66,7 +66,8 @@ lint: $(READY) ## style of Python and of the rules
 	ruff format --check .
 	snakefmt --check Snakefile rules
 
-docs: $(READY) ## copy the tiny scale's tables, verdicts and pictures into docs/
+docs: $(READY) ## write docs/configuration.md, and copy the tiny scale's tables, verdicts and pictures into docs/
+	python -m workflow_scripts.write_configuration_page
 	mkdir -p docs/results/directions
 	cp results/tiny/tables/*.md docs/results/
 	-cp results/tiny/directions/*.md docs/results/directions/

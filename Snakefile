@@ -26,7 +26,8 @@ include: "rules/features.smk"
 include: "rules/rewards.smk"
 include: "rules/training.smk"
 include: "rules/metrics.smk"
-include: "rules/results.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
 include: "rules/user_study.smk"
 include: "rules/zoo.smk"
 include: "rules/targets.smk"  # one target for each paper, table and figure
@@ -41,7 +42,6 @@ wildcard_constraints:
     study=NAME,
     reward=NAME,
     dataset=NAME,
-    shape=r"\d+x\d+(?:x\d+)?",
     part=r"\d+",
     candidates=r"\d+",
     pairs=r"\d+",
@@ -59,7 +59,7 @@ rule all:
 rule directions:
     """Whether each claim comes out in the paper's direction, over all replicates (three at tiny scale)."""
     input:
-        lambda wildcards: direction_summaries(),
+        direction_summaries,
 
 
 rule validity:

@@ -7,23 +7,16 @@ from math import ceil
 from pathlib import Path
 
 from workflow_scripts.lib.downloads import downloads_of_data, downloads_of_model, with_parts
-from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.heads import enter
 from workflow_scripts.lib.jobs import ONLY_LOOKS
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint
 from workflow_scripts.lib.spec import Curves, Diagram, ImageGrid, RankFigure, WinRates, load_config, parse_policy
 from workflow_scripts.lib.spec.policies import NAME, POLICY, SELECTION, Policy
-from workflow_scripts.lib.spec.scales import FEWEST_REPLICATES, prefix_of
-from workflow_scripts.lib.spec.studies import studies_at
+from workflow_scripts.lib.spec.scales import prefix_of
 
 CONFIG = load_config(settings=config)
 SCALE = prefix_of(CONFIG.settings["scale"])
-TABLES = list(CONFIG.tables)
-TITLES = {
-    **{name: sheet.title for name, sheet in (CONFIG.tables | CONFIG.figures).items()},
-    **{name: sheet.data["title"] for name, sheet in CONFIG.architectures.items()},
-}
 
 os.environ.setdefault("WORKFLOW_SNAKEMAKE", sys.executable)  # a job in a conda environment has no snakemake of its own
 if "HF_HOME" in os.environ:  # the hub's cache of this user or site
@@ -47,7 +40,7 @@ def prompts_per_part(scale, policy, prompt_set):
 
 def frames_per_sample(scale, policy):
     """Frames of a clip of the policy; 1 for an image."""
-    return CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"].get("num_frames", 1)
+    return CONFIG.sampling(policy, scale).get("num_frames", 1)
 
 
 def parts_of(scale, collection):
@@ -76,12 +69,27 @@ def scores_of(scale, scorer, collection):
     return [f"results/{scale}scores/{scorer}/{collection}/part{part}.parquet" for part in parts]
 
 
+def rewards_by(scale, selection, policy, prompt_set):
+    """The file of rewards that a selection goes by; nothing for first samples."""
+    reward, ranked, _ = selection.partition(".")
+    return [f"results/{scale}rewards/{reward}/{policy}/{prompt_set}.parquet"] if ranked else []
+
+
+def samples_of(wildcards):
+    """Collection of a policy's samples of a prompt set."""
+    return f"samples/{wildcards.policy}/{wildcards.prompt_set}"
+
+
+def images_of_samples(wildcards):
+    return images_of(wildcards.scale, samples_of(wildcards))
+
+
 def imported(scale, role, policy):
     """Collection of a role's images or clips: as a model sampled them, or in the shape of those of the policy's model."""
     references = CONFIG.scale(scale).references.get(role)
     if references and references.model:
         return f"samples/{references.model}/{references.prompts}"
-    sampling = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"]
+    sampling = CONFIG.sampling(policy, scale)
     sizes = [sampling[name] for name in ("num_frames", "height", "width") if sampling.get(name)]
     return f"images/{role}.{'x'.join(map(str, sizes))}"
 
@@ -105,6 +113,17 @@ def model_of(scale, policy):
     return registry_name(CONFIG.base_model(policy, scale), scale)
 
 
+def run_of(wildcards):
+    """Hyperparameters of the run that a policy is a round of."""
+    return CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+
+
+def discriminator_of(wildcards):
+    """Hyperparameters of the discriminator that learns along with a run; none for a run without."""
+    name = run_of(wildcards)["discriminator"]
+    return CONFIG.discriminator(name, wildcards.scale) if name else {}
+
+
 def runs_with(objective):
     """Wildcard pattern of the rounds of all runs with an objective."""
     names = [name for name in CONFIG.recipes["run"].concrete() if CONFIG.run(name, "tiny")["objective"] == objective]
@@ -122,6 +141,12 @@ def sampling_seed(scale, policy, prompt_set):
     policy = parse_policy(policy)
     stream = f"{prompt_set}.r{policy.round or 0}" if CONFIG.trains_on(prompt_set, scale) else prompt_set
     return {"seed": policy.replicate, "stream": stream}
+
+
+def training_seed(policy):
+    """Each round of each replicate has its own, and so have the latents of the samples that it starts from."""
+    policy = parse_policy(policy)
+    return 1000 * policy.replicate + (policy.round or 0)
 
 
 # ---- what is fetched from outside: its record has to be there, its age says nothing
@@ -174,84 +199,6 @@ def sheet_identity(scale, name):
     return fingerprint(sheet=sheet.document.data, metrics=CONFIG.scale(scale).metrics)
 
 
-# ---- targets
-
-
-def files_of(sheet):
-    """A table in three formats, or a figure in its own, at the chosen scale."""
-    if sheet in CONFIG.tables | CONFIG.architectures:
-        written = [f"results/{SCALE}tables/{sheet}.{suffix}" for suffix in ("csv", "md", "tex")]
-        return written + (validities_of(sheet) if sheet in CONFIG.tables else [])
-    suffixes = ("pdf", "png", "gif") if sheet in grids_of_clips() else ("pdf", "png")
-    return [f"results/{SCALE}figures/{sheet}.{suffix}" for suffix in suffixes]
-
-
-def grids_of_clips():
-    """Figures whose policies make clips at the chosen scale."""
-    shown = {
-        name: [row.policy for block in grid.blocks for row in CONFIG.columns_shown(block, SCALE)]
-        for name, grid in CONFIG.figures_of(ImageGrid).items()
-    }
-    return [name for name, policies in shown.items() if policies and all(map(makes_clips, policies))]
-
-
-def makes_clips(policy):
-    """Whether the model behind a policy makes clips."""
-    return "num_frames" in CONFIG.model(CONFIG.base_model(policy, SCALE), SCALE)["sampling"]
-
-
-def validities():
-    """Checks of every reward that a figure ranks by, or a table that wants them, at the chosen scale."""
-    ranked = {(figure.reward, figure.policy) for figure in CONFIG.figures_of(RankFigure).values()}
-    checked = [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in sorted(ranked)]
-    return checked + [path for table in CONFIG.tables for path in validities_of(table)]
-
-
-def validities_of(table):
-    """Checks of the rewards of a table that wants them, at the chosen scale."""
-    rows = CONFIG.table_rows(table, SCALE) if CONFIG.tables[table].validity else []
-    ranked = [(row.row.reward, row.policy) for row in rows if row.row.reward and not row.skipped]
-    return [f"results/{SCALE}validity/{reward}.{policy}.eval.csv" for reward, policy in ranked]
-
-
-def studies(names):
-    """Pages and proxy win rates of studies at the chosen scale, and win rates of those that people have voted in."""
-    parts = {name: ["html", "proxy.csv", "proxy.md"] for name in names}
-    for name in names:
-        parts[name] += ["votes.csv", "votes.md"] * has_votes(SCALE, name)
-    return [f"results/{SCALE}studies/{name}.{part}" for name in names for part in parts[name]]
-
-
-def has_votes(scale, study):
-    """Whether people's votes on a study are there."""
-    return any(Path(f"resources/votes/{scale}{study}").glob("[!.]*"))
-
-
-def ledger():
-    """The assumption ledger of the chosen scale, in two formats."""
-    return [f"results/{SCALE}ledger.{suffix}" for suffix in ("csv", "md")]
-
-
-def everything_of(paper=""):
-    """Tables, figures and studies at the chosen scale whose names begin with that of a paper; of both without one."""
-    sheets = [path for sheet in TITLES if sheet.startswith(paper) for path in files_of(sheet)]
-    return sheets + studies([study for study in studies_at(CONFIG, SCALE) if study.startswith(paper)])
-
-
-def direction_summaries(paper=""):
-    """Summaries over replicates, at the chosen scale, of the tables with claims of a paper: all but questions, `_q_`."""
-    if len(replicates := CONFIG.replicates(SCALE)) < FEWEST_REPLICATES:
-        raise UserError(
-            f"directions need {FEWEST_REPLICATES} replicates, scale '{CONFIG.settings['scale']}' has {replicates}: "
-            "state `replicates: [0, 1, 2]` in config/config.yaml"
-        )
-    claiming = [
-        name for name in TABLES if "_q_" not in name and any(row.better_than for row in CONFIG.tables[name].rows)
-    ]
-    names = [name for name in claiming if name.startswith(paper)]
-    return [f"results/{SCALE}directions/{name}.{suffix}" for name in names for suffix in ("csv", "md")]
-
-
 # ---- options of command lines
 
 
@@ -272,6 +219,10 @@ def given(*names):
     params of their own.
     """
     return lambda wildcards, input: options({name: input.get(name) or None for name in names})
+
+
+def scale_name(wildcards):
+    return CONFIG.scale(wildcards.scale).name
 
 
 def _listed(value):

@@ -72,6 +72,8 @@ rule import_images:
         "results/{scale}logs/import_images/{dataset}.{shape}.log",
     benchmark:
         "results/{scale}benchmarks/import_images/{dataset}.{shape}.jsonl"
+    wildcard_constraints:
+        shape=r"\d+x\d+(?:x\d+)?",
     conda:
         "../envs/diffusion.yaml"
     resources:

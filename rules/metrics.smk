@@ -1,10 +1,6 @@
 """One metrics file per policy and selection: every table that quotes it agrees with the others."""
 
 
-def evaluated(wildcards):
-    return f"samples/{wildcards.policy}/{wildcards.prompt_set}"
-
-
 def metrics_of_kind(wildcards, kind):
     """Metrics of the scale and prompt set that are of one kind, name -> what config says of it."""
     metrics = CONFIG.scale(wildcards.scale).metrics.items()
@@ -23,12 +19,12 @@ def frechet_of(wildcards, kernel):
 
 def score_files(wildcards):
     roles = {about["role"] for about in metrics_of_kind(wildcards, "mean_score").values()}
-    return [path for role in sorted(roles) for path in scores_of(wildcards.scale, role, evaluated(wildcards))]
+    return [path for role in sorted(roles) for path in scores_of(wildcards.scale, role, samples_of(wildcards))]
 
 
 def feature_files(wildcards):
     distances = metrics_of_kind(wildcards, "frechet_distance").values()
-    return [path for about in distances for path in features_of(wildcards.scale, about["role"], evaluated(wildcards))]
+    return [path for about in distances for path in features_of(wildcards.scale, about["role"], samples_of(wildcards))]
 
 
 def features_of_reference(wildcards, about):
@@ -48,17 +44,11 @@ def vbench_files(wildcards):
 
 
 def rewards_of_selection(wildcards):
-    reward, ranked, _ = wildcards.selection.partition(".")
-    rewards = f"results/{wildcards.scale}rewards/{reward}/{wildcards.policy}/{wildcards.prompt_set}.parquet"
-    return [rewards] if ranked else []
-
-
-def images_evaluated(wildcards):
-    return images_of(wildcards.scale, evaluated(wildcards))
+    return rewards_by(wildcards.scale, wildcards.selection, wildcards.policy, wildcards.prompt_set)
 
 
 def metric_options(wildcards):
-    scale, collection = wildcards.scale, evaluated(wildcards)
+    scale, collection = wildcards.scale, samples_of(wildcards)
     means, distances = (metrics_of_kind(wildcards, kind) for kind in ("mean_score", "frechet_distance"))
     counts, kernels = CONFIG.scale(scale).counts, metrics_of_kind(wildcards, "kernel_distance")
     return options(
@@ -97,7 +87,7 @@ def metric_options(wildcards):
 rule compute_metrics:
     """Every metric of a policy on a prompt set under a selection, with its bootstrap over prompts."""
     input:
-        images=images_evaluated,
+        images=images_of_samples,
         scores=score_files,
         features=feature_files,
         references=reference_files,
@@ -192,7 +182,7 @@ rule evaluate_vbench:
 
 
 def judge_options(wildcards):
-    means, collection = metrics_of_kind(wildcards, "mean_score").values(), evaluated(wildcards)
+    means, collection = metrics_of_kind(wildcards, "mean_score").values(), samples_of(wildcards)
     judges = [
         f"{about['column']}={path}" for about in means for path in scores_of(wildcards.scale, about["role"], collection)
     ]

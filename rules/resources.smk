@@ -81,7 +81,7 @@ def examples_given(scale, role):
 
 def images_trained_on(wildcards):
     """Images, or frames, that all steps of a round pass through the model."""
-    run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    run = run_of(wildcards)
     scale, training, per_example = CONFIG.scale(wildcards.scale), run["training"], 1 + (run["objective"] == "dpo")
     given = run["data"] in scale.images
     examples = examples_given(scale, run["data"]) if given else scale.prompts[run["prompts"]] * run["pairs"]
@@ -92,9 +92,8 @@ def images_trained_on(wildcards):
 
 def images_rolled_out(wildcards):
     """Images of all rollouts of a run; with a trigger, as many discriminator epochs as generator epochs are foreseen."""
-    run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
-    learner = CONFIG.discriminator(run["discriminator"], wildcards.scale) if run["discriminator"] else None
-    own = 0 if learner is None or learner["replay"] else learner["steps_per_generator_epoch"] or 1
+    run, learner = run_of(wildcards), discriminator_of(wildcards)
+    own = 0 if not learner or learner["replay"] else learner["steps_per_generator_epoch"] or 1
     return (1 + own) * run["grpo"]["generator_epochs"] * run["grpo"]["groups_per_epoch"] * run["grpo"]["group_size"]
 
 
@@ -138,13 +137,8 @@ def size_factor(verb, wildcards):
     """How many times 512 x 512 pixels the images of a job's generator have, at least 1."""
     if verb in ("encode_images", "score_images", "import_images"):  # scorers resize what they read
         return 1
-    sampling = sampling_of(wildcards)
+    sampling = CONFIG.sampling(wildcards.policy, wildcards.scale)
     return max(1, sampling["height"] * sampling["width"] // 512**2)
-
-
-def sampling_of(wildcards):
-    """How the model behind a job's policy samples."""
-    return CONFIG.model(CONFIG.base_model(wildcards.policy, wildcards.scale), wildcards.scale)["sampling"]
 
 
 def needs_of(verb, wildcards):
@@ -156,7 +150,7 @@ def needs_of(verb, wildcards):
         return memory, minutes + (ceil(more * units_of_job(verb, wildcards) / 1000) if more else 0)
     memory, more_memory, minutes = GPU_JOBS[verb]
     thousands = units_of_job(verb, wildcards) / 1000
-    if more_memory and "max_sequence_length" in sampling_of(wildcards):
+    if more_memory and "max_sequence_length" in CONFIG.sampling(wildcards.policy, wildcards.scale):
         more_memory = MEMORY_OF_LONG_PROMPTS
     return round(memory + more_memory * thousands), max(LEAST_MINUTES, ceil(minutes * thousands))
 

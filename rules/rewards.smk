@@ -75,20 +75,15 @@ def head_to_score_by(wildcards):
 
 
 def features_to_score(wildcards):
-    encoder = reward_of(wildcards)["encoder"]
-    return features_of(wildcards.scale, encoder, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
-
-
-def images_to_score(wildcards):
-    return images_of(wildcards.scale, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
+    return features_of(wildcards.scale, reward_of(wildcards)["encoder"], samples_of(wildcards))
 
 
 def given_rewards(wildcards):
     """What a reward without a head is read from: a scorer's scores, or the images that numbers are drawn for."""
-    recipe, collection = reward_of(wildcards), f"samples/{wildcards.policy}/{wildcards.prompt_set}"
+    recipe = reward_of(wildcards)
     if recipe["kind"] == "scorer":
-        return scores_of(wildcards.scale, recipe["scorer"], collection)
-    return images_of(wildcards.scale, collection)
+        return scores_of(wildcards.scale, recipe["scorer"], samples_of(wildcards))
+    return images_of_samples(wildcards)
 
 
 def assigning_options(wildcards):
@@ -134,7 +129,7 @@ rule score_rewards:
     input:
         head=head_to_score_by,
         features=features_to_score,
-        images=images_to_score,
+        images=images_of_samples,
     output:
         "results/{scale}rewards/{reward}/{policy}/{prompt_set}.parquet",
     log:

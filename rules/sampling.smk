@@ -1,7 +1,7 @@
 """Images from policies."""
 
 
-def weights_of_policy(wildcards):
+def policy_sampled(wildcards):
     return policy_file(wildcards.scale, wildcards.policy)
 
 
@@ -9,7 +9,7 @@ def sampling_options(wildcards):
     scale, policy, prompt_set = wildcards.scale, wildcards.policy, wildcards.prompt_set
     counts, size = CONFIG.scale(scale).counts, prompts_per_part(scale, policy, prompt_set)
     first = int(wildcards.part) * size
-    sampling = CONFIG.model(CONFIG.base_model(policy, scale), scale)["sampling"]
+    sampling = CONFIG.sampling(policy, scale)
     own_format = {"dtype": sampling.pop("dtype")} if "dtype" in sampling else {}
     return options(
         {
@@ -40,7 +40,7 @@ rule sample_images:
     """Sample one part of a prompt set from a policy, shard by shard; a killed job keeps its finished shards."""
     input:
         prompts="results/{scale}prompts/{prompt_set}.parquet",
-        policy=weights_of_policy,
+        policy=policy_sampled,
         weights=weights_of_model,
     output:
         "results/{scale}samples/{policy}/{prompt_set}/part{part}.json",

@@ -1,10 +1,6 @@
 """Post-training: examples encoded once, then SFT or Diffusion-DPO, round by round; or GRPO on rollouts."""
 
 
-def images_of_selection(wildcards):
-    return images_of(wildcards.scale, f"samples/{wildcards.policy}/{wildcards.prompt_set}")
-
-
 def model_of_policy(wildcards):
     return model_of(wildcards.scale, wildcards.policy)
 
@@ -13,16 +9,15 @@ def images_of_role(wildcards):
     return images_of(wildcards.scale, imported(wildcards.scale, wildcards.dataset, wildcards.policy))
 
 
-def selection_options(wildcards):
-    policy = parse_policy(wildcards.policy)
-    seed = 1000 * policy.replicate + (policy.round or 0)
-    return options({"latents": CONFIG.scale(wildcards.scale).latents, "seed": seed})
-
-
 def encoding_options(wildcards):
     return options(
         {"batch_size": CONFIG.scale(wildcards.scale).counts["sampling_batch_size"], **hardware(wildcards.scale)}
     )
+
+
+def options_of_selected_images(wildcards):
+    latents, seed = CONFIG.scale(wildcards.scale).latents, training_seed(wildcards.policy)
+    return options({"latents": latents, "seed": seed}) + encoding_options(wildcards)
 
 
 def options_of_given_images(wildcards):
@@ -33,7 +28,7 @@ def options_of_given_images(wildcards):
 
 def examples_of_round(wildcards):
     """Images of the round: of a data role, or selected from the samples of the policy it starts from."""
-    run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    run = run_of(wildcards)
     if run["data"] != "selection":
         return f"results/{wildcards.scale}latents/images/{run['model']}/{run['data']}.safetensors"
     previous = CONFIG.previous(wildcards.policy, wildcards.scale)
@@ -46,57 +41,57 @@ def previous_round(wildcards):
 
 
 def training_options(wildcards):
-    policy = parse_policy(wildcards.policy)
-    hyperparameters = CONFIG.run(policy.name, wildcards.scale)["training"]
-    model = model_of(wildcards.scale, policy)
-    return options({"model": model, **hyperparameters, "seed": 1000 * policy.replicate + policy.round})
+    hyperparameters, seed = run_of(wildcards)["training"], training_seed(wildcards.policy)
+    return options({"model": model_of_policy(wildcards), **hyperparameters, "seed": seed})
 
 
 def prompts_of_run(wildcards):
-    run = CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
-    return f"results/{wildcards.scale}prompts/{run['prompts']}.parquet"
+    return f"results/{wildcards.scale}prompts/{run_of(wildcards)['prompts']}.parquet"
 
 
 def references_of_run(wildcards):
     """Part files of the run's reference images; none for a run without references."""
-    scale, run = wildcards.scale, CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
+    scale, run = wildcards.scale, run_of(wildcards)
     return images_of(scale, imported(scale, run["references"], run["model"])) if run["references"] else []
+
+
+def roles_of_judges(wildcards):
+    """Model roles of what judges a run's images: scorers that reward, scorers that only watch, the discriminator's."""
+    run, learner = run_of(wildcards), discriminator_of(wildcards)
+    watching = [role for role in run["watch"] if role in CONFIG.scale(wildcards.scale).models]
+    return list(run["rewards"]), watching, [learner["model"]] if learner else []
+
+
+def models_of_judges(wildcards):
+    """Registry names of all that judges."""
+    return [registry_name(role, wildcards.scale) for roles in roles_of_judges(wildcards) for role in roles]
 
 
 def judges_of_run(wildcards):
     """Scorers of the run as NAME=MODEL:WEIGHT, scorers that only watch, and its discriminator, each key an option."""
-    scale, run = wildcards.scale, CONFIG.run(parse_policy(wildcards.policy).name, wildcards.scale)
-    rewards = [f"{role}={registry_name(role, scale)}:{weight}" for role, weight in run["rewards"].items()]
-    watched = [registry_name(role, scale) for role in run["watch"] if role in CONFIG.scale(scale).models]
-    learner = CONFIG.discriminator(run["discriminator"], scale) if run["discriminator"] else {}
+    scale, learner = wildcards.scale, discriminator_of(wildcards)
+    rewards = [f"{role}={registry_name(role, scale)}:{weight}" for role, weight in run_of(wildcards)["rewards"].items()]
+    watching = [registry_name(role, scale) for role in roles_of_judges(wildcards)[1]]
     if learner:
         learner["model"] = registry_name(learner["model"], scale)
     named = {f"discriminator_{key}": value for key, value in learner.items()}
-    return {"rewards": rewards or None, "watch": watched or None, **named}
+    return {"rewards": rewards or None, "watch": watching or None, **named}
 
 
 def rollout_options(wildcards):
-    policy, scale = parse_policy(wildcards.policy), wildcards.scale
-    run, sampling = CONFIG.run(policy.name, scale), CONFIG.model(CONFIG.base_model(wildcards.policy, scale), scale)
+    run, sampling = run_of(wildcards), CONFIG.sampling(wildcards.policy, wildcards.scale)
     return options(
         {
-            "model": model_of(scale, policy),
-            "height": sampling["sampling"]["height"],
-            "width": sampling["sampling"]["width"],
+            "model": model_of_policy(wildcards),
+            "height": sampling["height"],
+            "width": sampling["width"],
             **run["grpo"],
             **run["training"],
             **judges_of_run(wildcards),
-            "dtype": CONFIG.scale(scale).dtype,
-            "seed": 1000 * policy.replicate + policy.round,
+            "dtype": CONFIG.scale(wildcards.scale).dtype,
+            "seed": training_seed(wildcards.policy),
         }
     )
-
-
-def models_of_judges(wildcards):
-    """Registry names of the run's scorers and of the discriminator's model."""
-    judges = judges_of_run(wildcards)
-    names = [one.partition("=")[2].rpartition(":")[0] for one in judges["rewards"] or []] + (judges["watch"] or [])
-    return names + ([judges["discriminator_model"]] if "discriminator_model" in judges else [])
 
 
 def identity_of_judges(wildcards):
@@ -108,9 +103,9 @@ def weights_of_run(wildcards):
 
 
 rule encode_latents:
-    """Latents of the selected images and embeddings of their prompts, once for every run that trains on them."""
+    """Latents of images, selected or given, and embeddings of their prompts, once for every run that trains on them."""
     input:
-        images=images_of_selection,
+        images=images_of_samples,
         selection="results/{scale}selections/{reward}/{policy}/{prompt_set}.k{candidates}x{pairs}.parquet",
         weights=weights_of_model,
     output:
@@ -127,16 +122,15 @@ rule encode_latents:
     params:
         model=model_of_policy,
         source=identity_of_model,
-        selection=selection_options,
-        options=encoding_options,
+        selection=given("selection"),
+        options=options_of_selected_images,
         code=code_of("encode_latents"),
     shell:
         "python -m workflow_scripts.encode_latents --model {params.model:q} --images {input.images:q} "
-        "--selection {input.selection:q} {params.selection:q} {params.options:q} --out {output:q} > {log:q} 2>&1"
+        "{params.selection:q} {params.options:q} --out {output:q} > {log:q} 2>&1"
 
 
-rule encode_given_images:
-    """Latents of the images of a data role and embeddings of their captions, for runs that train on given images."""
+use rule encode_latents as encode_given_images with:
     input:
         images=images_of_role,
         weights=weights_of_model,
@@ -146,19 +140,8 @@ rule encode_given_images:
         "results/{scale}logs/encode_latents/images.{policy}.{dataset}.log",
     benchmark:
         "results/{scale}benchmarks/encode_latents/images.{policy}.{dataset}.jsonl"
-    conda:
-        "../envs/diffusion.yaml"
-    threads: threads_of("encode_latents")
-    resources:
-        **resources_of("encode_latents"),
     params:
-        model=model_of_policy,
-        source=identity_of_model,
         options=options_of_given_images,
-        code=code_of("encode_latents"),
-    shell:
-        "python -m workflow_scripts.encode_latents --model {params.model:q} --images {input.images:q} {params.options:q} "
-        "--out {output:q} > {log:q} 2>&1"
 
 
 rule train_sft:

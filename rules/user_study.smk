@@ -1,6 +1,6 @@
 """User studies: a page for people, their votes, and what automatic scorers say of the same images."""
 
-from workflow_scripts.lib.spec.studies import planned_sides
+from workflow_scripts.lib.spec.studies import planned_sides, studies_at
 from workflow_scripts.lib.study.page import template_identity
 from workflow_scripts.lib.study.votes import vote_files
 
@@ -13,12 +13,10 @@ localrules:
 
 
 def samples_of_study(wildcards, side):
-    """The policy, the collection and the file of rewards (None: first samples) of A or B."""
-    study = CONFIG.study(wildcards.study)
+    """The collection of A or B, and the file of rewards that it is selected by, if it is."""
+    prompts = CONFIG.study(wildcards.study).prompts
     row = planned_sides(CONFIG, wildcards.study, wildcards.scale)["ab".index(side)]
-    reward, ranked, _ = row.selection.partition(".")
-    rewards = f"results/{wildcards.scale}rewards/{reward}/{row.policy}/{study.prompts}.parquet" if ranked else None
-    return f"samples/{row.policy}/{study.prompts}", rewards
+    return f"samples/{row.policy}/{prompts}", rewards_by(wildcards.scale, row.selection, row.policy, prompts)
 
 
 def images_of_a(wildcards):
@@ -30,11 +28,11 @@ def images_of_b(wildcards):
 
 
 def rewards_of_study(wildcards):
-    return [rewards for side in "ab" if (rewards := samples_of_study(wildcards, side)[1])]
+    return [path for side in "ab" for path in samples_of_study(wildcards, side)[1]]
 
 
 def study_options(wildcards):
-    rewards = {f"rewards_{side}": samples_of_study(wildcards, side)[1] for side in "ab"}
+    rewards = {f"rewards_{side}": samples_of_study(wildcards, side)[1] or None for side in "ab"}
     return options({"study": wildcards.study, "scale": scale_name(wildcards), **rewards})
 
 

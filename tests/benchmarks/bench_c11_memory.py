@@ -52,7 +52,7 @@ def main() -> None:
 
     with scratch() as place:
         folder = place.resolve()
-        prompts = draw_prompts(load_config().dataset("prompts", "tiny"), "train", TIMES * PROMPTS, 0, folder)
+        prompts = draw_prompts(load_config().data_entry("world_prompts"), "train", TIMES * PROMPTS, 0, folder)
         prompts.to_parquet(folder / "prompts.parquet", index=False)
         once, more = peak_mib(folder, PROMPTS), peak_mib(folder, TIMES * PROMPTS)
         shards = [sha256(folder / f"of{count}" / "part0-shard00000.tar") for count in (PROMPTS, TIMES * PROMPTS)]

@@ -22,8 +22,8 @@ def make_requests() -> list[Request]:
     """Several images of each of some prompts, as a pool to select from."""
     from workflow_scripts.lib.data.prompts import draw_prompts
 
-    config = load_config()
-    return requests_for(draw_prompts(config.dataset("prompts", "tiny"), "eval", PROMPTS, 0, None), SAMPLES, 0, "eval")
+    prompts = draw_prompts(load_config().data_entry("world_prompts"), "eval", PROMPTS, 0, None)
+    return requests_for(prompts, SAMPLES, 0, "eval")
 
 
 def one_at_a_time(pipeline, requests: list[Request], settings: SamplingSettings) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from workflow_scripts.lib.cost.published_sizes import CLIP_G_TEXT, CLIP_L_TEXT, SD3_TRANSFORMER, SD3_VAE
 from workflow_scripts.lib.models import resolve_folder
 from workflow_scripts.lib.spec import load_config
 from workflow_scripts.lib.training.settings import GRPOSettings, OptimiserSettings
@@ -24,36 +25,6 @@ config = functools.cache(load_config)
 RUN, SCALE = "advgrpo_dino", "paper"
 CLIP_TOKENS = 77
 GAIN = 3**0.5  # PyTorch draws weights that lose this factor in each layer: gates near zero would hide the attention
-
-TRUE_TRANSFORMER = {  # transformer/config.json of stabilityai/stable-diffusion-3.5-medium
-    "sample_size": 128,
-    "patch_size": 2,
-    "in_channels": 16,
-    "out_channels": 16,
-    "num_layers": 24,
-    "attention_head_dim": 64,
-    "num_attention_heads": 24,
-    "joint_attention_dim": 4096,
-    "caption_projection_dim": 1536,
-    "pooled_projection_dim": 2048,
-    "pos_embed_max_size": 384,
-    "dual_attention_layers": tuple(range(13)),
-    "qk_norm": "rms_norm",
-}
-TRUE_VAE = {  # vae/config.json
-    "latent_channels": 16,
-    "block_out_channels": (128, 256, 512, 512),
-    "layers_per_block": 2,
-    "norm_num_groups": 32,
-    "scaling_factor": 1.5305,
-    "shift_factor": 0.0609,
-    "use_quant_conv": False,
-    "use_post_quant_conv": False,
-}
-TRUE_TEXTS = (  # text_encoder/config.json (CLIP L) and text_encoder_2/config.json (CLIP bigG)
-    {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12},
-    {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 20, "num_hidden_layers": 32},
-)
 
 
 @dataclass(frozen=True)
@@ -79,13 +50,13 @@ class Size:
 
 
 SIZES = {
-    "true": Size(TRUE_TRANSFORMER, TRUE_VAE, TRUE_TEXTS, {}, 512, {"groups_per_epoch": 4}),
+    "true": Size(SD3_TRANSFORMER, SD3_VAE, (CLIP_L_TEXT, CLIP_G_TEXT), {}, 512, {"groups_per_epoch": 4}),
     "small": Size(
-        TRUE_TRANSFORMER
+        SD3_TRANSFORMER
         | {"sample_size": 8, "in_channels": 4, "out_channels": 4, "num_layers": 2, "attention_head_dim": 16}
         | {"num_attention_heads": 2, "joint_attention_dim": 96, "caption_projection_dim": 32}
         | {"pooled_projection_dim": 96, "pos_embed_max_size": 8, "dual_attention_layers": (0,)},
-        TRUE_VAE | {"latent_channels": 4, "block_out_channels": (8, 8, 8), "norm_num_groups": 4},
+        SD3_VAE | {"latent_channels": 4, "block_out_channels": (8, 8, 8), "norm_num_groups": 4},
         tuple(
             {"hidden_size": width, "intermediate_size": 2 * width, "num_attention_heads": 2, "num_hidden_layers": 2}
             for width in (32, 64)

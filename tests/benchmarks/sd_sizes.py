@@ -7,43 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from workflow_scripts.lib.cost.published_sizes import (
+    CLIP_G_TEXT,
+    CLIP_L_TEXT,
+    CROSS_DOWN,
+    CROSS_UP,
+    DOWN,
+    SD15_UNET,
+    SD15_VAE,
+    SDXL_UNET,
+    SDXL_VAE,
+    UP,
+)
 from workflow_scripts.lib.diffusion.pipelines import place
 from workflow_scripts.lib.zoo.stable_diffusion import build_scheduler
 from workflow_scripts.lib.zoo.stable_diffusion_xl import build_scheduler_xl
 
 from . import sd3_sizes
-from .sd3_sizes import TRUE_TEXTS, random_vae, text_encoder, tokenizer
+from .sd3_sizes import random_vae, text_encoder, tokenizer
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-CROSS_DOWN, DOWN, CROSS_UP, UP = "CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"
-UNET_15 = {  # unet/config.json of stable-diffusion-v1-5
-    "sample_size": 64,
-    "block_out_channels": (320, 640, 1280, 1280),
-    "down_block_types": (CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, DOWN),
-    "up_block_types": (UP, CROSS_UP, CROSS_UP, CROSS_UP),
-    "cross_attention_dim": 768,
-    "attention_head_dim": 8,
-}
-UNET_XL = {  # unet/config.json of stable-diffusion-xl-base-1.0
-    "sample_size": 128,
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": (DOWN, CROSS_DOWN, CROSS_DOWN),
-    "up_block_types": (CROSS_UP, CROSS_UP, UP),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-VAE = {"latent_channels": 4, "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2}
-VAE_15 = VAE | {"scaling_factor": 0.18215}  # vae/config.json of the former
-VAE_XL = VAE | {"scaling_factor": 0.13025, "force_upcast": False}  # config.json of sdxl-vae-fp16-fix
-
-SMALL_VAE = VAE | {"block_out_channels": (8, 8, 8), "norm_num_groups": 4}
+SMALL_VAE = SD15_VAE | {"block_out_channels": (8, 8, 8), "norm_num_groups": 4}
 SMALL_TEXTS = tuple(
     {"hidden_size": width, "intermediate_size": 2 * width, "num_attention_heads": 2, "num_hidden_layers": 2}
     for width in (32, 64)
@@ -63,9 +49,9 @@ class Size:
 
 SIZES = {
     "sd15": {
-        "true": Size(UNET_15, VAE_15, TRUE_TEXTS[:1], 512),
+        "true": Size(SD15_UNET, SD15_VAE, (CLIP_L_TEXT,), 512),
         "small": Size(
-            UNET_15
+            SD15_UNET
             | SMALL
             | {"down_block_types": (CROSS_DOWN, DOWN), "up_block_types": (UP, CROSS_UP)}
             | {"cross_attention_dim": 32, "attention_head_dim": 4},
@@ -75,9 +61,9 @@ SIZES = {
         ),
     },
     "sdxl": {
-        "true": Size(UNET_XL, VAE_XL, TRUE_TEXTS, 1024),
+        "true": Size(SDXL_UNET, SDXL_VAE, (CLIP_L_TEXT, CLIP_G_TEXT), 1024),
         "small": Size(
-            UNET_XL
+            SDXL_UNET
             | SMALL
             | {"down_block_types": (DOWN, CROSS_DOWN), "up_block_types": (CROSS_UP, UP)}
             | {"transformer_layers_per_block": (1, 2), "attention_head_dim": (2, 4), "cross_attention_dim": 96}

@@ -12,39 +12,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from tests.benchmarks.sd3_sizes import TRUE_TRANSFORMER, TRUE_VAE
+from workflow_scripts.lib.cost import published_sizes as sizes
 from workflow_scripts.lib.rewards.i3d import I3D
 from workflow_scripts.lib.rewards.image_reward import ORIGINAL_CONFIG, ImageRewardModel
 from workflow_scripts.lib.rewards.viclip import ViCLIPVision
 
-CLIP_L_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-CLIP_H_TEXT = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
-CLIP_G_TEXT = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
-CLIP_L_VISION = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
-CLIP_H_VISION = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 16}
 SO400M = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
 
-SD15_UNET = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
-SDXL_UNET = {  # unet/config.json of stabilityai/stable-diffusion-xl-base-1.0
-    "sample_size": 128,
-    "in_channels": 4,
-    "out_channels": 4,
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "layers_per_block": 2,
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-}
-UNET_3D = {"sample_size": 32}  # unet/config.json of ali-vilab/text-to-video-ms-1.7b: else diffusers' defaults
-VAE = {"latent_channels": 4, "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "sample_size": 512}
-SDXL_VAE = VAE | {"scaling_factor": 0.13025, "sample_size": 1024}
-T5_XXL = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_heads": 64, "num_layers": 24, "vocab_size": 32128}
 SWIN_S = {"depths": [2, 2, 18, 2], "embed_dim": 96, "num_heads": [3, 6, 12, 24], "window_size": 7}
 
 
@@ -59,7 +33,7 @@ def unet_3d() -> nn.Module:
     """The UNet of ModelScope."""
     from diffusers import UNet3DConditionModel
 
-    return UNet3DConditionModel(**UNET_3D)
+    return UNet3DConditionModel(**sizes.UNET_3D)
 
 
 def videocrafter_unet() -> nn.Module:
@@ -76,7 +50,7 @@ def sd3_transformer(**changes) -> nn.Module:
     """The MMDiT-X of SD3.5 Medium."""
     from diffusers import SD3Transformer2DModel
 
-    return SD3Transformer2DModel(**TRUE_TRANSFORMER | changes)
+    return SD3Transformer2DModel(**sizes.SD3_TRANSFORMER | changes)
 
 
 def vae(**config) -> nn.Module:
@@ -94,13 +68,13 @@ def qwen_image_transformer() -> nn.Module:
     return QwenImageTransformer2DModel()
 
 
-def clip_text(sizes: dict, activation: str = "quick_gelu", projected: bool = False) -> nn.Module:
+def clip_text(size: dict, activation: str = "quick_gelu", projected: bool = False) -> nn.Module:
     """A text encoder of CLIP, with its projection or without."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     kind = CLIPTextModelWithProjection if projected else CLIPTextModel
-    config = {"projection_dim": sizes["hidden_size"], "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
-    return kind(CLIPTextConfig(**sizes, **config, hidden_act=activation)).eval()
+    config = {"projection_dim": size["hidden_size"], "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+    return kind(CLIPTextConfig(**size, **config, hidden_act=activation)).eval()
 
 
 def t5_encoder(**changes) -> nn.Module:
@@ -108,32 +82,31 @@ def t5_encoder(**changes) -> nn.Module:
     from transformers import T5Config, T5EncoderModel
 
     kinds = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
-    return T5EncoderModel(T5Config(**T5_XXL | changes, **kinds)).eval()
+    return T5EncoderModel(T5Config(**sizes.T5_XXL | changes, **kinds)).eval()
 
 
-def clip(text: dict, vision: dict, patch: int, projection: int, activation: str = "quick_gelu") -> nn.Module:
+def clip(name: str, activation: str = "quick_gelu") -> nn.Module:
     """A CLIP of images of 224 pixels."""
     from transformers import CLIPConfig, CLIPModel
 
-    text = text | {"projection_dim": projection, "hidden_act": activation}
-    vision = vision | {"projection_dim": projection, "hidden_act": activation, "patch_size": patch}
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=projection)).eval()
+    text, vision, width = sizes.CLIPS[name]
+    more = {"projection_dim": width, "hidden_act": activation}
+    return CLIPModel(CLIPConfig(text_config=text | more, vision_config=vision | more, projection_dim=width)).eval()
 
 
 def clip_b32() -> nn.Module:
     """OpenAI's ViT-B/32."""
-    text = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
-    return clip(text, CLIP_L_TEXT, 32, 512)
+    return clip("clip_vit_b32")
 
 
 def clip_l14() -> nn.Module:
     """OpenAI's ViT-L/14."""
-    return clip(CLIP_L_TEXT, CLIP_L_VISION, 14, 768)
+    return clip("clip_vit_l14")
 
 
 def clip_h14() -> nn.Module:
     """LAION's ViT-H/14 in transformers' form, as PickScore has it."""
-    return clip(CLIP_H_TEXT, CLIP_H_VISION, 14, 1024, "gelu")
+    return clip("clip_vit_h14", "gelu")
 
 
 def open_clip_h14() -> nn.Module:
@@ -171,7 +144,7 @@ def siglip(vision: dict, text: dict) -> nn.Module:
 
 def siglip_b16() -> nn.Module:
     """SigLIP ViT-B/16 at 512 pixels."""
-    return siglip({"image_size": 512, "patch_size": 16}, {})
+    return siglip(sizes.SIGLIP_B16, {})
 
 
 def siglip_so400m() -> nn.Module:
@@ -236,15 +209,17 @@ def _mb(size: float, width: int = 4) -> int:
 
 PROFILE = "open_clip's model_profile.csv"
 NETWORKS = {
-    "sd15_unet": Network("SD1.5 UNet", lambda: unet_2d(**SD15_UNET), 860_000_000, 10**6, "model card: 860M UNet"),
+    "sd15_unet": Network("SD1.5 UNet", lambda: unet_2d(**sizes.SD15_UNET), 860_000_000, 10**6, "model card: 860M UNet"),
     "sd15_text": Network(
-        "SD1.5 text encoder", lambda: clip_text(CLIP_L_TEXT), 123_000_000, 10**6, "model card: 123M text encoder"
+        "SD1.5 text encoder", lambda: clip_text(sizes.CLIP_L_TEXT), 123_000_000, 10**6, "model card: 123M text encoder"
     ),
-    "sd15_vae": Network("SD1.5 VAE", lambda: vae(**VAE), _mb(334.6), 10**5, "size of the file: 334.6 MB"),
-    "sdxl_unet": Network("SDXL UNet", lambda: unet_2d(**SDXL_UNET), 2_600_000_000, 10**8, "arXiv 2307.01952, Tab. 1"),
+    "sd15_vae": Network("SD1.5 VAE", lambda: vae(**sizes.SD15_VAE), _mb(334.6), 10**5, "size of the file: 334.6 MB"),
+    "sdxl_unet": Network(
+        "SDXL UNet", lambda: unet_2d(**sizes.SDXL_UNET), 2_600_000_000, 10**8, "arXiv 2307.01952, Tab. 1"
+    ),
     "sdxl_text_2": Network(
         "SDXL text encoder 2 (bigG)",
-        lambda: clip_text(CLIP_G_TEXT, "gelu", projected=True),
+        lambda: clip_text(sizes.CLIP_G_TEXT, "gelu", projected=True),
         694_660_000,
         10**4,
         f"{PROFILE}: ViT-bigG-14, text",
@@ -252,14 +227,14 @@ NETWORKS = {
     "sd3_transformer": Network(
         "SD3.5-M transformer", sd3_transformer, 2_500_000_000, 10**8, "announcement: 2.5 billion", buffers=True
     ),
-    "sd3_vae": Network("SD3.5-M VAE", lambda: vae(**TRUE_VAE), _mb(167.7, 2), 10**5, "size of the file: 167.7 MB"),
+    "sd3_vae": Network("SD3.5-M VAE", lambda: vae(**sizes.SD3_VAE), _mb(167.7, 2), 10**5, "size of the file: 167.7 MB"),
     "t5_xxl": Network("T5-XXL encoder", t5_encoder, 4_762_000_000, 10**6, "size of the files: 9.52 GB in half"),
     "videocrafter2": Network(
         "VideoCrafter2 UNet", videocrafter_unet, 1_413_000_000, 10**7, "size of the file: 5.65 GB"
     ),
     "modelscope_text": Network(
         "ModelScope text encoder (H)",
-        lambda: clip_text(CLIP_H_TEXT | {"num_hidden_layers": 23}, "gelu"),
+        lambda: clip_text(sizes.MODELSCOPE_TEXT, "gelu"),
         340_000_000,
         10**6,
         "Stable Diffusion 2's text encoder, the same: 340M",

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from workflow_scripts.lib.cost import published_sizes as sizes
 from workflow_scripts.lib.pixels import CLIP_MEAN, CLIP_STD
 from workflow_scripts.lib.zoo.stable_diffusion_3 import build_scheduler_3
 
@@ -75,9 +76,9 @@ def sd15(work: Workspace) -> None:
     write_pipeline(folder, "StableDiffusionPipeline", parts | rest | checker)
     write_schedule(folder, "PNDMScheduler", skip_prk_steps=True)
     save_clip_tokenizer(folder / "tokenizer")
-    save(true.clip_text(true.CLIP_L_TEXT), folder / "text_encoder")
-    save(true.vae(**true.VAE), folder / "vae")
-    save(true.unet_2d(**true.SD15_UNET), folder / "unet")
+    save(true.clip_text(sizes.CLIP_L_TEXT), folder / "text_encoder")
+    save(true.vae(**sizes.SD15_VAE), folder / "vae")
+    save(true.unet_2d(**sizes.SD15_UNET), folder / "unet")
 
 
 def sdxl(work: Workspace) -> None:
@@ -91,10 +92,10 @@ def sdxl(work: Workspace) -> None:
     write_schedule(folder, "EulerDiscreteScheduler", timestep_spacing="leading", prediction_type="epsilon")
     save_clip_tokenizer(folder / "tokenizer")
     save_clip_tokenizer(folder / "tokenizer_2", pad="!")
-    save(true.clip_text(true.CLIP_L_TEXT), folder / "text_encoder")
-    save(true.clip_text(true.CLIP_G_TEXT, "gelu", projected=True), folder / "text_encoder_2")
-    save(true.vae(**true.SDXL_VAE, force_upcast=False), work.source("sdxl", "vae"))
-    save(true.unet_2d(**true.SDXL_UNET), folder / "unet")
+    save(true.clip_text(sizes.CLIP_L_TEXT), folder / "text_encoder")
+    save(true.clip_text(sizes.CLIP_G_TEXT, "gelu", projected=True), folder / "text_encoder_2")
+    save(true.vae(**sizes.SDXL_VAE), work.source("sdxl", "vae"))
+    save(true.unet_2d(**sizes.SDXL_UNET), folder / "unet")
 
 
 def sd3(work: Workspace) -> None:
@@ -111,10 +112,10 @@ def sd3(work: Workspace) -> None:
     save_clip_tokenizer(folder / "tokenizer")
     save_clip_tokenizer(folder / "tokenizer_2", pad="!")
     save_t5_tokenizer(folder / "tokenizer_3")
-    save(true.clip_text(true.CLIP_L_TEXT, projected=True), folder / "text_encoder", half)
-    save(true.clip_text(true.CLIP_G_TEXT, "gelu", projected=True), folder / "text_encoder_2", half)
+    save(true.clip_text(sizes.CLIP_L_TEXT, projected=True), folder / "text_encoder", half)
+    save(true.clip_text(sizes.CLIP_G_TEXT, "gelu", projected=True), folder / "text_encoder_2", half)
     save(true.t5_encoder(num_layers=T5_LAYERS), folder / "text_encoder_3", half, files=2)
-    save(true.vae(**true.TRUE_VAE), folder / "vae", half)
+    save(true.vae(**sizes.SD3_VAE), folder / "vae", half)
     save(true.sd3_transformer(), folder / "transformer", half)
 
 
@@ -126,8 +127,8 @@ def videocrafter2(work: Workspace) -> None:
     write_pipeline(folder, "TextToVideoSDPipeline", parts | rest)
     write_schedule(folder, "DDIMScheduler")
     save_clip_tokenizer(folder / "tokenizer", pad="!")
-    save(true.clip_text(true.CLIP_H_TEXT | {"num_hidden_layers": 23}, "gelu"), folder / "text_encoder")
-    save(true.vae(**true.VAE), folder / "vae")
+    save(true.clip_text(sizes.MODELSCOPE_TEXT, "gelu"), folder / "text_encoder")
+    save(true.vae(**sizes.SD15_VAE), folder / "vae")
     for name in ("config.json", "diffusion_pytorch_model.safetensors"):
         write_json(folder / "unet" / name, {})
     network, own = true.videocrafter_unet(), work.source("videocrafter2")

@@ -214,7 +214,7 @@ def test_vbench_prompts_are_those_of_flickering_and_all_others_each_once(tmp_pat
     (tmp_path / "VBench/VBench_full_info.json").write_text(json.dumps(entries))
     config = load_config()
     for name, expected in (("vbench", ["a frog", "a cat"]), ("vbench_flickering", ["a pot, static", "a stop sign"])):
-        source = config.dataset(name, "paper")
+        source = config.data_entry(config.scale("paper").data[name])
         assert list(draw_prompts(source, name, 2, 0, tmp_path)["prompt"]) == expected
         with pytest.raises(UserError, match="wants 3 prompts, the source has 2"):
             draw_prompts(source, name, 3, 0, tmp_path)

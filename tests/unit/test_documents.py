@@ -63,7 +63,7 @@ def test_snippets_of_user_studies_are_accepted_and_take_effect(followed):
 
 def test_snippets_of_data_are_accepted_and_take_effect(followed):
     config = followed("data")
-    assert config.dataset("proxies", "pilot")["name"] == "user_images"
+    assert config.scale("pilot").data["proxies"] == "user_images"
     assert config.reward("ganrm", "pilot")["num_proxies"] == config.scale("pilot").images["proxies"] == 200
     own = {
         name for name in config.scale("pilot").prompts if config.scale("pilot").prompt_source(name) == "user_prompts"

@@ -59,7 +59,7 @@ def test_command_plots_the_figure_of_the_configuration(tmp_path):
 
     config, paths = load_config(), []
     columns = config.table_columns("ganrm_fig2", "tiny")
-    for policy, selection in config.table_candidates("ganrm_fig2", "tiny"):
+    for policy, _, selection in config.table_measurements("ganrm_fig2", "tiny"):
         resampled = pd.DataFrame({column.name: RANDOM.normal(1, 0.1, 50) for column in columns})
         metrics = {name: interval(1, resampled[name])._asdict() | {"n": 64} for name in resampled}
         paths.append(tmp_path / policy / f"{selection}.json")

@@ -105,7 +105,7 @@ def test_a_foundation_model_is_loaded_by_its_entry(dinov2, clip_folder):
 
 
 def dino_entry(folder) -> dict:
-    model = {"kind": "image_encoder", "class": "TimmTokens", "source": {"path": str(folder)}}
+    model = {"kind": "encoder", "class": "TimmTokens", "source": {"path": str(folder)}}
     return {"class": "DINOSimilarity", "parts": {"model": model}}
 
 

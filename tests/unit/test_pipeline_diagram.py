@@ -46,3 +46,4 @@ def test_no_graph_and_a_cycle_are_refused():
 def test_stages_are_the_files_of_the_rules():
     stages = stages_of(sorted(Path("rules").glob("*.smk")))
     assert stages["train_dpo"] == "training" and stages["train_reward"] == "rewards"
+    assert stages["encode_given_images"] == "training", "a rule made from another"

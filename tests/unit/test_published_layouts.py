@@ -6,9 +6,9 @@ tests/large does the same at the true size.
 import pytest
 import torch
 
-from tests.large import architectures as true
 from tests.large import published
 from tests.large.workspace import Workspace
+from workflow_scripts.lib.cost import published_sizes as sizes
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import Request, SamplingSettings, sample
 from workflow_scripts.lib.spec import load_config
@@ -18,20 +18,20 @@ BLOCKS = {"norm_num_groups": 4, "layers_per_block": 1}
 SMALL = {
     "CLIP_L_TEXT": TEXT | {"hidden_size": 16},
     "CLIP_G_TEXT": TEXT | {"hidden_size": 32},
-    "CLIP_H_TEXT": TEXT | {"hidden_size": 32},
+    "MODELSCOPE_TEXT": TEXT | {"hidden_size": 32},
     "T5_XXL": {"d_model": 64, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 2, "vocab_size": 32128},
     "SD15_UNET": BLOCKS | {"block_out_channels": (8,) * 4, "cross_attention_dim": 16, "attention_head_dim": 2},
-    "SDXL_UNET": true.SDXL_UNET
+    "SDXL_UNET": sizes.SDXL_UNET
     | BLOCKS
     | {"block_out_channels": (8, 8, 8), "attention_head_dim": 2, "transformer_layers_per_block": 1}
     | {"cross_attention_dim": 48, "addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 80},
     "UNET_3D": BLOCKS | {"block_out_channels": (8,) * 4, "cross_attention_dim": 32, "attention_head_dim": 4},
-    "TRUE_TRANSFORMER": true.TRUE_TRANSFORMER
+    "SD3_TRANSFORMER": sizes.SD3_TRANSFORMER
     | {"num_layers": 2, "attention_head_dim": 16, "num_attention_heads": 2, "joint_attention_dim": 64}
     | {"caption_projection_dim": 32, "pooled_projection_dim": 48, "dual_attention_layers": (0,)},
     **{
-        name: getattr(true, name) | BLOCKS | {"block_out_channels": (8,) * 4}
-        for name in ("VAE", "SDXL_VAE", "TRUE_VAE")
+        name: getattr(sizes, name) | BLOCKS | {"block_out_channels": (8,) * 4}
+        for name in ("SD15_VAE", "SDXL_VAE", "SD3_VAE")
     },
 }
 WRITERS = {
@@ -46,8 +46,8 @@ WRITERS = {
 def test_a_published_layout_is_loaded_by_its_entry(tmp_path, monkeypatch, name):
     import huggingface_hub.constants
 
-    for constant, sizes in SMALL.items():
-        monkeypatch.setattr(true, constant, sizes)
+    for name_of_sizes, small in SMALL.items():
+        monkeypatch.setattr(sizes, name_of_sizes, small)
     work = Workspace(tmp_path / "work")
     torch.manual_seed(0)
     WRITERS[name](work)

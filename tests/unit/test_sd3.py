@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.benchmarks.sd3_sizes import TRUE_TRANSFORMER
+from workflow_scripts.lib.cost.published_sizes import SD3_TRANSFORMER
 from workflow_scripts.lib.diffusion.pipelines import denoiser_name, load_pipeline, save_policy
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, encode_prompts, requests_for, sample, sample_part
 from workflow_scripts.lib.shards import Part
@@ -128,7 +128,7 @@ def test_the_true_transformer_takes_what_training_gives_it_and_adapts_as_publish
     from diffusers import SD3Transformer2DModel
 
     with torch.device("meta"):
-        model = SD3Transformer2DModel(**TRUE_TRANSFORMER)
+        model = SD3Transformer2DModel(**SD3_TRANSFORMER)
         text = {"prompt_embeds": torch.empty(2, 205, 4096), "pooled_prompt_embeds": torch.empty(2, 2048)}
         prediction = predict(model, torch.empty(2, 16, 64, 64), torch.empty(2), **text)
         settings = OptimiserSettings(1e-3, scope="lora", lora_rank=32, lora_alpha=64, lora_targets="attn")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.large.architectures import SDXL_UNET
+from workflow_scripts.lib.cost.published_sizes import SDXL_UNET
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample, sample_part
 from workflow_scripts.lib.errors import UserError

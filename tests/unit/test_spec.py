@@ -13,7 +13,7 @@ import pytest
 
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.models import identity
-from workflow_scripts.lib.spec import Policy, load_config, parse_policy, reference
+from workflow_scripts.lib.spec import Policy, load_config, parse_policy
 from workflow_scripts.lib.spec.leaves import leaves, lift, plain
 from workflow_scripts.lib.spec.loading import Document, load_document
 from workflow_scripts.lib.spec.policies import POLICY, SELECTION
@@ -22,7 +22,7 @@ from workflow_scripts.lib.spec.runs import Changes, Recipes
 from workflow_scripts.lib.spec.scales import prefix_of, scale_of
 from workflow_scripts.lib.spec.studies import planned_sides, studies_at
 from workflow_scripts.lib.spec.tables import expectations
-from workflow_scripts.lib.spec.validation import Schemas
+from workflow_scripts.write_configuration_page import main as write_configuration_page
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
@@ -130,8 +130,8 @@ def test_a_model_of_the_scale_wins_over_a_run_of_its_name(config):
     assert config.is_model("sd15_diffusiondpo", "paper") and not config.is_model("sd15_diffusiondpo", "tiny")
     assert "sd15_diffusiondpo" in config.runs("tiny") and "sd15_diffusiondpo" not in config.runs("paper")
     assert not config.is_model("clip_tokens", "tiny")
-    assert ("sd15_diffusiondpo", "first") in config.table_candidates("ganrm_tab1", "paper")
-    assert ("sd15_diffusiondpo.r1", "first") in config.table_candidates("ganrm_tab1", "tiny")
+    assert ("sd15_diffusiondpo", "eval", "first") in config.table_measurements("ganrm_tab1", "paper")
+    assert ("sd15_diffusiondpo.r1", "eval", "first") in config.table_measurements("ganrm_tab1", "tiny")
 
 
 def test_a_vae_from_elsewhere_is_part_of_what_a_pipeline_is_made_from(config):
@@ -168,13 +168,14 @@ def test_previous_policies(config):
     assert str(config.previous("sd15_dpo@1.r3", "tiny/")) == "sd15_dpo@1.r2"
     assert str(config.previous("sd15_dpo@1.r1", "tiny/")) == "sd15@1"
     assert config.base_model("sd15_dpo@1.r1", "tiny") == config.base_model("sd15@1", "tiny") == "sd15"
+    assert config.sampling("sdxl_dpo@1.r1", "tiny") == config.model("sdxl", "tiny")["sampling"]
     with pytest.raises(UserError, match="nothing precedes"):
         Policy("sd15").previous("sd15")
 
 
-def test_candidates_of_the_table(config):
-    assert config.table_candidates("ganrm_tab1", "tiny", replicate=2) == [
-        (policy.format(model), selection)
+def test_measurements_of_the_table(config):
+    assert config.table_measurements("ganrm_tab1", "tiny", replicate=2) == [
+        (policy.format(model), "eval", selection)
         for model in ("sd15", "sdxl")
         for policy, selection in (
             ("{}@2", "first"),
@@ -190,14 +191,14 @@ def test_candidates_of_the_table(config):
 def test_rounds_that_a_scale_does_not_run_are_left_empty_with_the_reason(config):
     skipped = {row.row.row: row.skipped for row in config.table_rows("ganrm_tab1", "pilot") if row.skipped}
     assert skipped == {"Ours-DPO": "scale pilot runs 1 round"}
-    assert ("sd15_dpo.r1", "first") in config.table_candidates("ganrm_tab1", "pilot")
+    assert ("sd15_dpo.r1", "eval", "first") in config.table_measurements("ganrm_tab1", "pilot")
 
 
-def test_candidates_of_the_figure(config):
-    candidates = config.table_candidates("ganrm_fig2", "paper")
-    assert candidates[:2] == [("sd15", "ganrm.rank1of10"), ("sd15", "ganrm.rank2of10")]
-    assert candidates[9:] == [("sd15", "ganrm.rank10of10"), ("sd15", "first"), ("sd15_diffusiondpo", "first")]
-    assert all(re.fullmatch(SELECTION, selection) for _, selection in candidates)
+def test_measurements_of_the_figure(config):
+    found = [(policy, selection) for policy, _, selection in config.table_measurements("ganrm_fig2", "paper")]
+    assert found[:2] == [("sd15", "ganrm.rank1of10"), ("sd15", "ganrm.rank2of10")]
+    assert found[9:] == [("sd15", "ganrm.rank10of10"), ("sd15", "first"), ("sd15_diffusiondpo", "first")]
+    assert all(re.fullmatch(SELECTION, selection) for _, selection in found)
 
 
 def test_optional_columns_stand_only_where_the_metric_is_known(config):
@@ -375,10 +376,11 @@ def test_config_schema_serves_snakemake_too():
     assert settings["scale"] == "tiny"
 
 
-def test_the_reference_page_is_in_step():
-    page = reference.reference_page(Schemas(CONFIG / "schemas"))
+def test_the_reference_page_is_in_step(tmp_path):
+    write_configuration_page(["--config", str(CONFIG), "--out", str(tmp_path / "page.md")])
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
     shipped = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
-    assert shipped == page, "run: python -m workflow_scripts.lib.spec.reference"
+    assert shipped == page, "run: python -m workflow_scripts.write_configuration_page"
     unsaid = re.findall(r"^\| (`\S+`\*?) \| (?:, with provenance)? *\|", page, re.MULTILINE)
     assert not unsaid, "the page does not say what values these take"
     for schema in CONFIG.glob("schemas/*.yaml"):

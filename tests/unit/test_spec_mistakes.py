@@ -518,7 +518,7 @@ def test_unknown_names_asked_of_the_config_are_named(config):
         (lambda: config.run("sd15_dop", "tiny"), r"unknown run 'sd15_dop'; known: .* Did you mean 'sd15_dpo'\?"),
         (lambda: config.run("ganrm", "tiny"), "unknown run 'ganrm'; known: flow_grpo_pickscore, "),
         (lambda: config.model("world", "paper"), "scale 'paper' has no model role 'world'; known: sd15,"),
-        (lambda: config.dataset("preferences", "paper"), "scale 'paper' has no data role 'preferences'"),
+        (lambda: config.data_entry("coco"), "unknown data set 'coco'; known: "),
         (
             lambda: config.table("ganrm_tabel1"),
             r"unknown table 'ganrm_tabel1'; known: .*ganrm_tab1, .*Did you mean 'ganrm_tab1'\?",

@@ -157,6 +157,13 @@ MISTAKES = {
         "discriminator 'dino_discriminator' names model 'dinov2'",
         "Did you mean 'dino'?",
     ),
+    "model of a discriminator without patch tokens": (
+        ADVGRPO,
+        "    model: dino\n",
+        "    model: extractor\n",
+        "model: extractor",
+        "discriminator 'dino_discriminator' names model 'extractor'",
+    ),
     "weights": (
         ADVGRPO,
         "dino_similarity: {value: 0.5",

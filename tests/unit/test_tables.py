@@ -237,7 +237,7 @@ def planned_metrics(config, scale: str, folder: Path, replicates=(0, 1, 2)) -> l
     """Metrics files for every row of Tab. 1 of the real configuration: each row better than the one before."""
     paths = []
     for replicate in replicates:
-        for step, (policy, selection) in enumerate(config.table_candidates("ganrm_tab1", scale, replicate)):
+        for step, (policy, _, selection) in enumerate(config.table_measurements("ganrm_tab1", scale, replicate)):
             gain = step + 0.01 * replicate
             values = {
                 column.name: -gain if column.better == "lower" else gain
@@ -270,7 +270,7 @@ def test_commands_make_the_table_of_the_configuration(tmp_path):
     assert made.stdout == "False\n", made.stderr
     rows = render.read_rows(out[0])
     run = rows[rows["ours"].notna()]
-    cells = len(config.table_candidates("ganrm_tab1", "tiny")) * len(config.table_columns("ganrm_tab1", "tiny"))
+    cells = len(config.table_measurements("ganrm_tab1", "tiny")) * len(config.table_columns("ganrm_tab1", "tiny"))
     assert len(run) == cells and (run["replicates"] == 3).all()
     gains = run[(run["against"] == "Base-model") & ~run["paper"].notna()]
     assert len(gains) and (gains["verdict"] == "same direction, CI excludes 0").all()
@@ -292,7 +292,7 @@ def test_directions_over_replicates(tmp_path):
     rows = pd.read_csv(out[0])
     claim = rows[(rows["base"] == "SD1.5") & (rows["row"] == "Ours-RM@10") & (rows["column"] == "hps")]
     assert claim["replicate"].tolist() == ["0", "1", "2", directions.ALL]
-    gain = config.table_candidates("ganrm_tab1", "tiny").index(("sd15", "ganrm.best10"))
+    gain = config.table_measurements("ganrm_tab1", "tiny").index(("sd15", "eval", "ganrm.best10"))
     assert claim["difference"].tolist() == pytest.approx([gain] * 4)
     assert claim["verdict"].iloc[-1] == "same direction, CI excludes 0; 3 of 3 replicates agree"
     text = out[1].read_text()

@@ -1,7 +1,7 @@
 """The published sizes of the registry's models, as networks without weights: what `flops` counts.
 
-Sizes are those of the `config.json` files beside the weights; what is not said here is the default of the class, which
-follows the same model. `flops` calls everything on the meta device, where tensors have shapes and no memory.
+Sizes are those of `published_sizes`. `flops` calls everything on the meta device, where tensors have shapes and no
+memory.
 """
 
 from __future__ import annotations
@@ -12,36 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, empty, nn
 
+from .published_sizes import CLIPS, SD3_TRANSFORMER, SD15_UNET, SDXL_UNET, SIGLIP_B16, T5_XXL, UNET_3D, Sizes
+
 if TYPE_CHECKING:
     from transformers import CLIPModel
 
 CLIP_TOKENS, T5_TOKENS = 77, 128
 QWEN_TOKENS = 64  # of a usual prompt; Qwen-Image pads to the longest of a batch
 LORA_RANK = 32
-SD_CHANNELS = (320, 640, 1280, 1280)
-CLIP_L_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12}
-CLIP_H_TEXT = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 23}
-CLIP_BIGG_TEXT = {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 20, "num_hidden_layers": 32}
-CLIPS = {  # text and vision tower, width of the embedding
-    "clip_vit_b32": (
-        {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8, "num_hidden_layers": 12},
-        {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12}
-        | {"patch_size": 32},
-        512,
-    ),
-    "clip_vit_l14": (
-        CLIP_L_TEXT,
-        {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24}
-        | {"patch_size": 14},
-        768,
-    ),
-    "clip_vit_h14": (
-        CLIP_H_TEXT | {"num_hidden_layers": 24},
-        {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 16, "num_hidden_layers": 32}
-        | {"patch_size": 14},
-        1024,
-    ),
-}
 VISION_PIXELS = 224
 GENEVAL_PIXELS = 800  # shortest edge of Mask2Former's processor; images are square
 
@@ -63,9 +41,7 @@ def sd15() -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
     """SD1.5's UNet on 512 x 512 pixels."""
     from diffusers import UNet2DConditionModel
 
-    unet = UNet2DConditionModel(
-        sample_size=64, block_out_channels=SD_CHANNELS, cross_attention_dim=768, attention_head_dim=8
-    )
+    unet = UNet2DConditionModel(**SD15_UNET)
     return unet, lambda network: network(empty(1, 4, 64, 64), empty(1), empty(1, CLIP_TOKENS, 768)).sample
 
 
@@ -73,19 +49,7 @@ def sdxl() -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
     """SDXL's UNet on 1024 x 1024 pixels."""
     from diffusers import UNet2DConditionModel
 
-    unet = UNet2DConditionModel(
-        sample_size=128,
-        block_out_channels=SD_CHANNELS[:3],
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2, 10),
-        attention_head_dim=(5, 10, 20),
-        cross_attention_dim=2048,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=256,
-        projection_class_embeddings_input_dim=2816,
-        use_linear_projection=True,
-    )
+    unet = UNet2DConditionModel(**SDXL_UNET)
 
     def call(network: nn.Module) -> Tensor:
         added = {"text_embeds": empty(1, 1280), "time_ids": empty(1, 6)}
@@ -99,7 +63,7 @@ def videocrafter2() -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
     """VideoCrafter2's UNet, as the class that its published conversion has, on 16 frames of 320 x 512 pixels."""
     from diffusers import UNet3DConditionModel
 
-    unet = UNet3DConditionModel(sample_size=32, cross_attention_dim=1024, attention_head_dim=64)
+    unet = UNet3DConditionModel(**UNET_3D)
     return unet, lambda network: network(empty(1, 4, 16, 40, 64), empty(1), empty(1, CLIP_TOKENS, 1024)).sample
 
 
@@ -107,17 +71,7 @@ def sd3() -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
     """SD3.5-Medium's transformer on 512 x 512 pixels and 77 + 128 text tokens."""
     from diffusers import SD3Transformer2DModel
 
-    transformer = SD3Transformer2DModel(
-        sample_size=128,
-        num_layers=24,
-        num_attention_heads=24,
-        joint_attention_dim=4096,
-        caption_projection_dim=1536,
-        pooled_projection_dim=2048,
-        pos_embed_max_size=384,
-        dual_attention_layers=tuple(range(13)),
-        qk_norm="rms_norm",
-    )
+    transformer = SD3Transformer2DModel(**SD3_TRANSFORMER)
     text = empty(1, CLIP_TOKENS + T5_TOKENS, 4096), empty(1, 2048)
     return transformer, lambda network: network(empty(1, 16, 64, 64), *text, empty(1)).sample
 
@@ -136,20 +90,12 @@ def qwen_image() -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
     return QwenImageTransformer2DModel(), call
 
 
-def autoencoder(channels: int) -> nn.Module:
-    """The VAE of Stable Diffusion (4 latent channels) or SD3 (16)."""
+def autoencoder(sizes: Sizes) -> nn.Module:
+    """The VAE of Stable Diffusion or SD3."""
     from diffusers import AutoencoderKL
 
-    quantised = channels == 4
-    return AutoencoderKL(
-        latent_channels=channels,
-        block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        use_quant_conv=quantised,
-        use_post_quant_conv=quantised,
-    )
+    down, up = ("DownEncoderBlock2D",) * 4, ("UpDecoderBlock2D",) * 4
+    return AutoencoderKL(**sizes, down_block_types=down, up_block_types=up)
 
 
 def autoencoder_qwen() -> nn.Module:
@@ -159,7 +105,7 @@ def autoencoder_qwen() -> nn.Module:
     return AutoencoderKLQwenImage()
 
 
-def clip_text(sizes: dict[str, int]) -> Tensor:
+def clip_text(sizes: Sizes) -> Tensor:
     """A CLIP text encoder on one prompt."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -170,9 +116,7 @@ def t5_text() -> Tensor:
     """T5-XXL's encoder on one prompt, as SD3 has it."""
     from transformers import T5Config, T5EncoderModel
 
-    sizes = {"d_model": 4096, "d_ff": 10240, "d_kv": 64, "num_layers": 24, "num_heads": 64}
-    config = T5Config(**sizes, feed_forward_proj="gated-gelu")
-    return T5EncoderModel(config)(tokens(T5_TOKENS)).last_hidden_state
+    return T5EncoderModel(T5Config(**T5_XXL, feed_forward_proj="gated-gelu"))(tokens(T5_TOKENS)).last_hidden_state
 
 
 def qwen_text() -> Tensor:
@@ -257,11 +201,12 @@ def dinov2(pixels: int = 518) -> Tensor:
     return timm.create_model("vit_base_patch14_dinov2", num_classes=0).forward_features(empty(1, 3, pixels, pixels))
 
 
-def siglip(pixels: int = 512) -> Tensor:
+def siglip() -> Tensor:
     """SigLIP B/16's pooled output of one image."""
     from transformers import SiglipVisionConfig, SiglipVisionModel
 
-    return SiglipVisionModel(SiglipVisionConfig(image_size=pixels))(empty(1, 3, pixels, pixels)).pooler_output
+    pixels = SIGLIP_B16["image_size"]
+    return SiglipVisionModel(SiglipVisionConfig(**SIGLIP_B16))(empty(1, 3, pixels, pixels)).pooler_output
 
 
 def dino_frames(frames: int = 16) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, empty, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import architectures as a
+from .published_sizes import CLIP_G_TEXT, CLIP_L_TEXT, MODELSCOPE_TEXT, SD3_VAE, SD15_VAE
 
 Counted = dict[str, int]
 
@@ -46,19 +47,17 @@ def clip_judge(name: str, features: int = 0) -> Judge:
     return Judge([partial(a.clip_image, name)], partial(a.clip_prompt, name), features)
 
 
-SD_VAE, TEXT = partial(a.autoencoder, 4), partial(partial, a.clip_text)
+SD_VAE, TEXT = partial(a.autoencoder, SD15_VAE), partial(partial, a.clip_text)
 GENERATORS = {
-    "sd15": Generator(a.sd15, SD_VAE, (4, 64, 64), (512, 512), [TEXT(a.CLIP_L_TEXT)], ["full"]),
-    "sdxl": Generator(
-        a.sdxl, SD_VAE, (4, 128, 128), (1024, 1024), [TEXT(a.CLIP_L_TEXT), TEXT(a.CLIP_BIGG_TEXT)], ["full"]
-    ),
-    "videocrafter2": Generator(a.videocrafter2, SD_VAE, (4, 16, 40, 64), (320, 512), [TEXT(a.CLIP_H_TEXT)], ["full"]),
+    "sd15": Generator(a.sd15, SD_VAE, (4, 64, 64), (512, 512), [TEXT(CLIP_L_TEXT)], ["full"]),
+    "sdxl": Generator(a.sdxl, SD_VAE, (4, 128, 128), (1024, 1024), [TEXT(CLIP_L_TEXT), TEXT(CLIP_G_TEXT)], ["full"]),
+    "videocrafter2": Generator(a.videocrafter2, SD_VAE, (4, 16, 40, 64), (320, 512), [TEXT(MODELSCOPE_TEXT)], ["full"]),
     "sd3": Generator(
         a.sd3,
-        partial(a.autoencoder, 16),
+        partial(a.autoencoder, SD3_VAE),
         (16, 64, 64),
         (512, 512),
-        [TEXT(a.CLIP_L_TEXT), TEXT(a.CLIP_BIGG_TEXT), a.t5_text],
+        [TEXT(CLIP_L_TEXT), TEXT(CLIP_G_TEXT), a.t5_text],
         ["lora"],
     ),
     "qwen_image": Generator(a.qwen_image, a.autoencoder_qwen, (16, 64, 64), (512, 512), [a.qwen_text]),

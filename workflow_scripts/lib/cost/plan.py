@@ -9,13 +9,12 @@ from ..errors import UserError
 from ..jobs import Job
 from ..spec import Config
 from ..spec.problems import unknown
-from ..spec.studies import studies_at
+from ..spec.targets import PAPERS, target_names
 from .estimate import ESTIMATED, MEASURED, Cost
 from .graph import Graph
 from .sources import Downloads, downloads, sources_of
 
 TOTAL = "together"
-PAPERS = ("ganrm", "advgrpo")
 CHECKS = "validity"
 
 
@@ -42,8 +41,7 @@ def targets_of(names: Sequence[str], config: Config, scale: str) -> list[str]:
 
     UserError for a name that is neither a target nor a path.
     """
-    sheets = [*config.tables, *config.figures, *config.architectures]
-    everything = sorted([*sheets, *studies_at(config, scale)])
+    everything = sorted(target_names(config, scale))
     others = [CHECKS, "all", "assumptions", "directions", *(f"{paper}_directions" for paper in PAPERS)]
     known = [*PAPERS, *everything, *others]
     found: list[str] = []
@@ -53,7 +51,7 @@ def targets_of(names: Sequence[str], config: Config, scale: str) -> list[str]:
         if name == "all":
             found += [*everything, CHECKS]
         else:
-            found += [one for one in everything if one.startswith(f"{name}_")] if name in PAPERS else [name]
+            found += sorted(target_names(config, scale, name)) if name in PAPERS else [name]
     return list(dict.fromkeys(found))
 
 

@@ -1,4 +1,4 @@
-"""What a job does: its FLOPs, what it waits for, what it writes and which models and data it reads.
+"""What a job does: its FLOPs and what it waits for.
 
 One function for each step that needs a GPU. FLOPs are those of `flops`; a sample is an image, or a clip of frames.
 """
@@ -80,8 +80,7 @@ class Worker:
 
     def sampling(self, job: Job) -> dict:
         """How the generator behind a job's policy samples."""
-        scale = job.wildcards["scale"]
-        return self.config.model(self.config.base_model(job.wildcards["policy"], scale), scale)["sampling"]
+        return self.config.sampling(job.wildcards["policy"], job.wildcards["scale"])
 
     def role(self, job: Job, wildcard: str) -> str:
         """The registry entry of a job's encoder or scorer."""
@@ -194,9 +193,7 @@ class Worker:
             sizes = [int(size) for size in collection.rsplit(".", 1)[1].split("x")]
             return [1] * (3 - len(sizes)) + sizes
         policy = collection.split("/")[1] if collection else job.wildcards["policy"]
-        sampling = self.config.model(self.config.base_model(policy, job.wildcards["scale"]), job.wildcards["scale"])[
-            "sampling"
-        ]
+        sampling = self.config.sampling(policy, job.wildcards["scale"])
         return [sampling.get("num_frames", 1), sampling["height"], sampling["width"]]
 
     def frames(self, job: Job) -> int:

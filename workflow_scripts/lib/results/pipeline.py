@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Place = tuple[float, float]
 
 NODE, EDGE = re.compile(r'^\s*(\d+)\[label = "(\w+)"', re.MULTILINE), re.compile(r"^\s*(\d+) -> (\d+)", re.MULTILINE)
-RULE = re.compile(r"^rule (\w+):", re.MULTILINE)
+RULE = re.compile(r"^(?:use rule \w+ as|rule) (\w+)", re.MULTILINE)
 FILLS = ("#DCE9F5", "#FBE5D0", "#D9F0E6", "#F6DCE9", "#FFF6D6", "#E6E6E6")
 BOX = (1.35, 0.42)  # inches
 STEP = (1.75, 0.85)

@@ -41,7 +41,7 @@ def _load_part(entry: dict, device: str, dtype: str) -> object:
     """A part of a scorer: another scorer, what reads text, or a vision model."""
     from .foundation import load_foundation
 
-    load = load_foundation if entry.get("kind") == "image_encoder" else load_scorer
+    load = load_foundation if entry.get("kind") == "encoder" else load_scorer
     return load(entry, device, dtype)
 
 

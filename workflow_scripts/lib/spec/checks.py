@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .config import Config
 
 Sheet = Table | RankFigure | ImageGrid | Diagram | Curves | WinRates | Study
-DISCRIMINATING = ("scorer", "image_encoder", "feature_extractor")
+DISCRIMINATING = ("scorer", "encoder")
 """Kinds of models that a discriminator may be made of."""
 DISTANCES = ("frechet_distance", "kernel_distance")
-METRIC_ROLES = {"mean_score": ("scorer", "world"), **dict.fromkeys(DISTANCES, ("feature_extractor",))}
-
-PART_KINDS = ("scorer", "text_recogniser", "image_encoder")
+METRIC_ROLES = {"mean_score": "scorer", **dict.fromkeys(DISTANCES, "feature_extractor")}
+"""Kind of model that plays a metric's role."""
+PART_KINDS = ("scorer", "text_recogniser", "encoder")
 PROMPT_KINDS = ("world_prompts", "prompts_file", "prompts_hub", "prompts_table")
 
 
@@ -88,21 +88,15 @@ def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None
             problems.check_known(f"the override names {kind}", name, recipes.by_name, where)
 
 
-def _check_role(
-    config: Config, scale: Scale, said: str, role: str, kinds: tuple[str, ...], where: str, problems: Problems
-) -> None:
-    fitting = [one for one, name in scale.models.items() if config.models.data.get(name, {}).get("kind") in kinds]
+def _check_role(config: Config, scale: Scale, said: str, role: str, kind: str, where: str, problems: Problems) -> None:
+    fitting = [one for one, name in scale.models.items() if config.models.data.get(name, {}).get("kind") == kind]
     problems.check_known(said, role, fitting, where)
 
 
 def _check_recipe_names(config: Config, problems: Problems) -> None:
-    encoders, scorers = _roles(config, "image_encoder"), _roles(config, "scorer", "world")
+    encoders, scorers = _roles(config, "encoder"), _roles(config, "scorer")
     starts, rewards = [*_roles(config, "pipeline"), *_rounds(config)], config.recipes["reward"].concrete()
-    images, prompts = (
-        list(dict.fromkeys(name for scale in config.scales.values() for name in getattr(scale, part)))
-        for part in ("images", "prompts")
-    )
-    references = list(dict.fromkeys(role for scale in config.scales.values() for role in scale.references))
+    images, prompts, references = (_of_some_scale(config, part) for part in ("images", "prompts", "references"))
     discriminators = config.recipes["discriminator"].concrete()
     for kind, named in (
         (
@@ -144,6 +138,11 @@ def _rounds(config: Config) -> list[str]:
     return [f"{name}.r{number + 1}" for name, leaf in rounds.items() if leaf for number in range(leaf.value)]
 
 
+def _of_some_scale(config: Config, part: str) -> list[str]:
+    """Names that some scale has in a part: images, prompts, references or metrics."""
+    return list(dict.fromkeys(name for scale in config.scales.values() for name in getattr(scale, part)))
+
+
 def _roles(config: Config, *kinds: str) -> list[str]:
     """Model roles that some scale gives to an entry of one of these kinds."""
     found = (
@@ -156,7 +155,7 @@ def _roles(config: Config, *kinds: str) -> list[str]:
 
 
 def _check_sheet_names(config: Config, sheet: Sheet, problems: Problems) -> None:
-    metrics = dict.fromkeys(metric for scale in config.scales.values() for metric in scale.metrics)
+    metrics = _of_some_scale(config, "metrics")
     for index, column in enumerate(sheet.columns):
         where = sheet.document.where("columns", index)
         known = problems.check_known(f"'{sheet.name}' names metric", column.name, metrics, where)
@@ -166,7 +165,7 @@ def _check_sheet_names(config: Config, sheet: Sheet, problems: Problems) -> None
                 problems.add(f"{said}; add it or mark the column optional", where)
     for row in sheet.rows:
         _check_row_names(config, sheet, row, problems)
-    prompt_sets = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
+    prompt_sets = _of_some_scale(config, "prompts")
     if isinstance(sheet, Diagram):
         runs = config.recipes["run"].concrete()
         problems.check_known(f"'{sheet.name}' draws run", sheet.run, runs, sheet.document.where("run"))
@@ -182,7 +181,7 @@ def _check_sheet_names(config: Config, sheet: Sheet, problems: Problems) -> None
 
 
 def _check_study_names(config: Config, study: Study, problems: Problems) -> None:
-    prompts = dict.fromkeys(name for scale in config.scales.values() for name in scale.prompts)
+    prompts = _of_some_scale(config, "prompts")
     where = study.document.where("prompts")
     problems.check_known(f"study '{study.name}' names prompt set", study.prompts, prompts, where)
     for row in study.rows:

@@ -120,12 +120,6 @@ class Config:
         """The generator of that name in models.yaml, as `model_entry` gives it."""
         return _lookup("unknown pipeline", self.pipelines(), name)
 
-    def dataset(self, role: str, scale: str) -> dict:
-        """The registry entry that plays a data role, plain, with its `name`."""
-        found = self.scale(scale)
-        name = _lookup(f"scale '{found.name}' has no data role", found.data, role)
-        return self.data_entry(name)
-
     def data_entry(self, name: str) -> dict:
         """An entry of data.yaml, plain, with its `name`."""
         return {"name": name, **copy.deepcopy(_lookup("unknown data set", self.data.data, name))}
@@ -159,6 +153,10 @@ class Config:
             return policy.name
         return self.base_model(self.resolved("run", policy.name, scale)["model"], scale)
 
+    def sampling(self, policy: Policy | str, scale: str) -> dict:
+        """How the model at the root of a policy is sampled, plain."""
+        return self.model(self.base_model(policy, scale), scale)["sampling"]
+
     def table_columns(self, table: str, scale: str) -> list:
         """Columns of a table or figure whose metric the scale knows."""
         metrics = self.scale(scale).metrics
@@ -167,11 +165,6 @@ class Config:
     def table_rows(self, table: str, scale: str, replicate: int = 0) -> list[PlannedRow]:
         """Rows of a table or figure at a scale, with those that the scale does not compute and why."""
         return [self.plan(row, scale, replicate) for row in self._sheet(table).rows]
-
-    def table_candidates(self, table: str, scale: str, replicate: int = 0) -> list[tuple[str, str]]:
-        """(policy, selection) of every row that the scale computes, in order, each once."""
-        planned = self.table_rows(table, scale, replicate)
-        return list(dict.fromkeys((row.policy, row.selection) for row in planned if not row.skipped))
 
     def row_prompt_sets(self, table: str, row: PlannedRow, scale: str) -> list[str]:
         """Prompt sets that the metrics of a row of a table or figure are computed on."""

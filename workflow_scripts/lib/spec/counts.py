@@ -31,7 +31,7 @@ def check_counts(config: Config, problems: Problems) -> None:
             for row in sheet.rows:
                 _check_row(config, scale, sheet, row, problems)
         for study in studies_at(config, scale.name):
-            _check_study(config, scale, config.studies[study], problems)
+            _check_study(scale, config.studies[study], problems)
 
 
 def _check_data_sizes(config: Config, scale: Scale, problems: Problems) -> None:
@@ -99,7 +99,7 @@ def _check_scope(config: Config, scale: Scale, name: str, problems: Problems) ->
         problems.add(f"run '{name}' has scope {scope.value} and lora_rank {rank.value}", rank.where)
 
 
-def _check_study(config: Config, scale: Scale, study: Study, problems: Problems) -> None:
+def _check_study(scale: Scale, study: Study, problems: Problems) -> None:
     said = f"at scale '{scale.name}', study '{study.name}'"
     where = study.document.where("num_prompts")
     if problems.check_known(f"{said} needs prompt set", study.prompts, scale.prompts, study.document.where("prompts")):

@@ -1,10 +1,8 @@
-"""docs/configuration.md, written from the schemas: `python -m workflow_scripts.lib.spec.reference`."""
+"""docs/configuration.md, made of the schemas."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from .validation import TYPES, Schemas
@@ -25,12 +23,12 @@ ORDER = (
     "studies",
     "costs",
 )
-PAGE = Path("docs/configuration.md")
 HYPERPARAMETER = "hyperparameter.schema.yaml"
 INTRODUCTION = """\
 # Configuration
 
-Written from `config/schemas` by `python -m workflow_scripts.lib.spec.reference`; edit the descriptions there.
+Written by `python -m workflow_scripts.write_configuration_page`, a part of `make docs`, from the descriptions in
+`config/schemas`: edit them there.
 
 Everything is checked before any job is planned. An unknown key or name is an error that names the file and line, lists
 what is known and suggests the nearest. `<name>` stands for a name of your choice, `[]` for the entries of a list,
@@ -58,7 +56,7 @@ def _rows(schemas: Schemas, root: dict, schema: dict, prefix: str) -> Iterator[t
         star = "*" if key in schema.get("required", ()) else ""
         yield from _row(schemas, root, inner, f"{prefix}.{key}".strip("."), star)
     for key, inner in (("<name>", schema.get("additionalProperties")), ("[]", schema.get("items"))):
-        if isinstance(inner, dict) and _described(schemas, root, inner):
+        if isinstance(inner, dict) and _described(root, inner):
             yield from _row(schemas, root, inner, f"{prefix}{'' if key == '[]' else '.'}{key}".strip("."), "")
 
 
@@ -70,7 +68,7 @@ def _row(schemas: Schemas, root: dict, schema: dict, key: str, star: str) -> Ite
         yield from _rows(schemas, root, local, key)
 
 
-def _described(schemas: Schemas, root: dict, schema: dict) -> bool:
+def _described(root: dict, schema: dict) -> bool:
     return "description" in _local(root, schema) or "properties" in schema
 
 
@@ -109,25 +107,3 @@ def _bare(schemas: Schemas, schema: dict) -> dict:
 def _types(schema: dict[str, Any]) -> str:
     types = schema.get("type", [])
     return " or ".join(TYPES[one] for one in ([types] if isinstance(types, str) else types))
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write the page, or with --check fail when it is not in step with the schemas."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--config", type=Path, default=Path("config"), help="folder of the configuration (default: %(default)s)"
-    )
-    parser.add_argument("--out", type=Path, default=PAGE, help="page to write (default: %(default)s)")
-    parser.add_argument("--check", action="store_true", help="only compare; exit status 1 when the page is out of step")
-    args = parser.parse_args(argv)
-    page = reference_page(Schemas(args.config / "schemas"))
-    if not args.check:
-        args.out.write_text(page, encoding="utf-8")
-    elif args.out.read_text(encoding="utf-8") != page:
-        raise SystemExit(
-            f"{args.out} is out of step with the schemas; run python -m workflow_scripts.lib.spec.reference"
-        )
-
-
-if __name__ == "__main__":
-    main()
