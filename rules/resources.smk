@@ -1,5 +1,7 @@
 """What a job of each verb needs, by the images it handles. Sites, partitions and GPU types are the business of profiles/."""
 
+from workflow_scripts.lib.spec.loading import load_document
+
 # verb -> MB of memory, more MB and minutes for 1,000 images of 512 x 512 pixels; both grow with the pixels of an image.
 # The minutes are about three times what an H100 takes: a limit, not an estimate.
 GPU_JOBS = {
@@ -31,11 +33,17 @@ TINY = (1_500, 15)
 MEMORY_OF_LONG_PROMPTS = 4_000
 LEAST_MINUTES = 15  # to start, load a model and write
 TORCHRUN = "python -m torch.distributed.run"
-SRUN = "srun --kill-on-bad-exit=1 --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1"
+# srun does not take the CPUs of a task from the job; torchrun needs no MPI, and binds nothing to one CPU
+SRUN = (
+    "srun --mpi=none --cpu-bind=none --kill-on-bad-exit=1 --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 "
+    "--cpus-per-task={threads}"
+)
 # the job's first node, where this is read, and a port that other jobs there do not have
 MEETING_POINT = (
-    "--rdzv-backend c10d --rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):$((20000 + SLURM_JOB_ID % 20000))"
+    "--rdzv-backend c10d --rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):$((20000 + SLURM_JOB_ID % 12000))"
 )
+# what the partitions of the site have room for; a job that asks for more fits nowhere
+PARTITIONS = load_document(Path("profiles/slurm/partitions.yaml")).data["partitions"].values()
 
 if workflow.is_main_process and workflow.resource_settings.nodes is not None:
     # jobs run elsewhere: `cores` of profiles/default, those of this machine, would cut their threads
@@ -165,11 +173,11 @@ def nodes_of(verb, scale):
     return CONFIG.scale(scale).counts.get("training_nodes", 1) if verb in TRAININGS else 1
 
 
-def launcher(wildcards):
+def launcher(wildcards, threads):
     """How a training is started. A resource, not a param: as many processes as one likes train the same policy."""
     processes, nodes = processes_of("train_grpo", wildcards), nodes_of("train_grpo", wildcards.scale)
     if nodes > 1:
-        return f"{SRUN.format(nodes=nodes)} {TORCHRUN} --nproc-per-node {processes} --nnodes {nodes} {MEETING_POINT} -m"
+        return f"{SRUN.format(nodes=nodes, threads=threads)} {TORCHRUN} --nproc-per-node {processes} --nnodes {nodes} {MEETING_POINT} -m"
     return f"{TORCHRUN} --standalone --nproc-per-node {processes} -m" if processes > 1 else "python -m"
 
 
@@ -185,21 +193,34 @@ def threads_of(verb):
 def resources_of(verb):
     """Memory (of a node) and time of a job of this verb, growing with each attempt; GPUs where the scale has them.
 
-    A training on several nodes starts its own tasks by srun, one on each node.
+    Neither grows beyond the site's partitions: a training that needs longer continues from its state. One on several
+    nodes starts its own tasks by srun, one on each node.
     """
 
     def mem_mb(wildcards, attempt):
-        return needs_of(verb, wildcards)[0] * processes_of(verb, wildcards) * attempt
+        wanted = needs_of(verb, wildcards)[0] * processes_of(verb, wildcards) * attempt
+        return min(wanted, most("max_mem_mb", gpu(wildcards)))
 
     def runtime(wildcards, attempt):
-        return needs_of(verb, wildcards)[1] * attempt
+        at_once = processes_of(verb, wildcards) * nodes_of(verb, wildcards.scale)
+        wanted = max(LEAST_MINUTES, ceil(needs_of(verb, wildcards)[1] / at_once)) * attempt
+        return min(wanted, most("max_runtime", gpu(wildcards)))
 
     def gpu(wildcards):
         on_gpu = verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda"
         return processes_of(verb, wildcards) * nodes_of(verb, wildcards.scale) * on_gpu
 
+    def gpu_model(wildcards):
+        return CONFIG.settings.get("gpu_model", "") if gpu(wildcards) else ""
+
     nodes = nodes_asked_for(verb) if nodes_of(verb, SCALE) > 1 else {"nodes": 1}  # unsaid, GPUs of two may be given
-    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu, **nodes}
+    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu, "gpu_model": gpu_model, **nodes}
+
+
+def most(limit, gpus):
+    """The largest of a limit among the site's partitions with GPUs, or those without; no limit where none is stated."""
+    fitting = [one.get(limit, float("inf")) for one in PARTITIONS if bool(one.get("max_gpu")) == (gpus > 0)]
+    return max(fitting, default=float("inf"))
 
 
 def nodes_asked_for(verb):

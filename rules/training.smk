@@ -212,8 +212,7 @@ rule train_grpo:
         start=previous_round,
         weights=weights_of_run,
     output:
-        "results/{scale}policies/{policy}/policy.json",
-        "results/{scale}policies/{policy}/history.parquet",
+        "results/{scale}policies/{policy}/policy.json",  # and history.parquet, which a finished training keeps
     log:
         "results/{scale}logs/train_grpo/{policy}.log",
     benchmark:
@@ -234,4 +233,4 @@ rule train_grpo:
         code=code_of("train_grpo"),
     shell:
         "{resources.launch} workflow_scripts.train_grpo --prompts {input.prompts:q} {params.given:q} "
-        "{params.options:q} --out {output[0]:q} > {log:q} 2>&1"
+        "{params.options:q} --out {output:q} > {log:q} 2>&1"

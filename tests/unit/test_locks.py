@@ -169,6 +169,20 @@ def test_those_of_a_living_head_stay_and_it_is_named(folder, capfd):
     own.close()
 
 
+def test_a_head_of_another_host_is_not_taken_for_dead(folder, capfd):
+    """Its lock may be unknown here: file systems such as BeeGFS keep locks to a host unless told otherwise."""
+    (folder / "heads").mkdir()
+    elsewhere = folder / "heads/login1-4711.lock"
+    elsewhere.write_text(locks.json.dumps({"host": "login1", "pid": 4711, "since": time.time()}))
+    enter(folder).close()
+    assert elsewhere.exists() and len(list((folder / "locks").iterdir())) == 1
+    assert "Also running here: process 4711 on login1" in (said := capfd.readouterr().err)
+    assert f"If it was killed: rm {elsewhere}" in said
+    elsewhere.unlink()
+    enter(folder).close()
+    assert list((folder / "locks").iterdir()) == []
+
+
 def test_where_no_locks_say_who_lives_those_of_snakemake_stay(folder, no_locks):
     (folder / "heads").mkdir()
     (folder / "heads/login1-4711.lock").write_text("{}")

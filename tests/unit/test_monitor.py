@@ -323,6 +323,13 @@ def test_efficiency_is_of_the_job_that_used_most_of_what_it_asked_for(tmp_path):
     assert advice(row) == ["sample_images asks for 32,000 MB and used at most 11,000: mem_mb 16000 would do"]
 
 
+def test_what_runs_on_other_nodes_is_not_taken_for_idle():
+    asked = {"mem_mb": 384_000, "runtime": 60, "mpi": "srun"}
+    [row] = efficiency_of([took("train_dpo", 1200, 50, 3, 16, asked=asked)])
+    assert (row.memory_mb, row.cpu, row.minutes) == (None, None, Use(20, 60))
+    assert advice(row) == []
+
+
 @pytest.mark.parametrize(
     "used, said",
     [

@@ -173,6 +173,21 @@ def test_training_changes_the_weights_and_records_their_checksum(tmp_path, pipel
     assert not (tmp_path / "policy" / "state").exists()
 
 
+def test_a_finished_training_outlives_its_policy_file(tmp_path, pipeline_entry, examples):
+    """Snakemake removes the outputs of a job whose end no head has seen, and starts it again."""
+    train(tmp_path, pipeline_entry, examples)
+    policy, weights = tmp_path / "policy/policy.json", tmp_path / "policy/unet/diffusion_pytorch_model.safetensors"
+    told, inode = policy.read_text(), weights.stat().st_ino
+    policy.unlink()
+    train(tmp_path, pipeline_entry, examples)
+    assert (policy.read_text(), weights.stat().st_ino) == (told, inode)
+    weights.write_bytes(weights.read_bytes()[:-1])  # damaged: trained again
+    train(tmp_path, pipeline_entry, examples)
+    assert (policy.read_text(), weights.stat().st_ino != inode) == (told, True)
+    train(tmp_path, pipeline_entry, examples, settings=replace(SETTINGS, max_steps=2))
+    assert read_json(policy)["steps"] == 2
+
+
 def test_gradient_checkpointing_changes_no_result(tmp_path, xl_entry, xl_examples):
     plain, _ = train(tmp_path / "plain", xl_entry, xl_examples, "sft")
     checkpointed, _ = train(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from tests.workflow.study import REPOSITORY, TARGETS, TINY, Study, assumed, jobs_of, make_study
 from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config
+from workflow_scripts.lib.spec.loading import load_document
 
 PAPER_TABLE = "results/tables/ganrm_tab1.csv"
 TRAIN_PROMPTS, SAMPLES, ROUNDS, PROXIES, EVAL_PROMPTS = 20_000, 10, 3, 500, 1000  # arXiv 2506.13846, Sec. 4.1, Tab. 9
@@ -236,7 +238,23 @@ def test_a_training_on_several_nodes_asks_for_tasks_threads_and_gpus_of_all(plan
     asked = dict(one.split("=", 1) for one in re.search(r"resources: (.+)", block)[1].split(", "))
     assert (asked["nodes"], asked["tasks"], asked["gpu"], asked["tasks_per_gpu"]) == ("2", "2", "8", "0")
     assert asked["slurm_extra"] == "--gpus-per-node=4"
-    assert int(re.search(r"threads: (\d+)", block)[1]) >= 4 * 2
+    threads = int(re.search(r"threads: (\d+)", block)[1])
+    assert threads >= 4 * 2 and f"--cpus-per-task={threads} " in block, "srun takes no CPUs from the job by itself"
+
+
+def test_every_job_fits_a_partition_and_only_those_on_gpus_name_a_model(planned):
+    """The limits are those of the profile; a job that fits no partition would go to the site's default one."""
+    partitions = load_document(planned.root / "profiles/slurm/partitions.yaml").data["partitions"]
+    settings = ("--config", "scale=paper", "gpu_model=h100")
+    lines = planned.cli("list_jobs", "all", *settings).stdout.splitlines()
+    jobs = [json.loads(line) for line in lines if line.startswith("{")]
+    asking = [job["resources"] | {"threads": job["threads"]} for job in jobs if "runtime" in job["resources"]]
+    assert len(asking) > 1000 and {asked["gpu"] for asked in asking} == {0, 1}
+    for asked in asking:
+        limits = partitions["gpu" if asked["gpu"] else "cpu"]
+        pairs = (("runtime", "max_runtime"), ("mem_mb", "max_mem_mb"), ("threads", "max_threads"))
+        assert all(asked[one] <= limits[limit] for one, limit in pairs)
+        assert asked["gpu_model"] == ("h100" if asked["gpu"] else "")
 
 
 def test_several_processes_train_one_policy(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -21,9 +22,10 @@ def enter(folder: Path) -> IO[str] | None:
     """Register this process as a head in `folder` (.snakemake) until the file that is returned is closed.
 
     Snakemake locks what it makes and names no owner; a head that is killed leaves these locks behind. Where no head
-    lives they are removed here, so that the same command goes on. Where one lives it is named, and Snakemake decides:
-    two heads may run side by side if they make nothing in common. None in a folder that cannot be written, or has no
-    locks: there nobody can say which head lives, and `snakemake --unlock` is for the user to give.
+    lives they are removed here, so that the same command goes on. Where one lives, or may live on another host, it is
+    named, and Snakemake decides: two heads may run side by side if they make nothing in common. None in a folder that
+    cannot be written, or has no locks: there nobody can say which head lives, and `snakemake --unlock` is for the user
+    to give.
     """
     path = folder / HEADS / f"{socket.gethostname()}-{os.getpid()}.lock"
     try:
@@ -34,6 +36,11 @@ def enter(folder: Path) -> IO[str] | None:
             path.unlink(missing_ok=True)
     except OSError:
         return None
-    said = [AFTER_A_KILL] if left else [f"Also running here: {described(owner)}" for owner in running]
+    said = [AFTER_A_KILL] if left else [_told(owner) for owner in running]
     print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
     return own
+
+
+def _told(owner: dict) -> str:
+    cure = f". If it was killed: rm {shlex.quote(owner['path'])}" if "path" in owner else ""
+    return f"Also running here: {described(owner)}{cure}"

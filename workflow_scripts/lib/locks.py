@@ -54,17 +54,19 @@ def lock_of(out: Path) -> Path:
 
 
 def owners(folder: Path, besides: Path | None = None) -> list[dict]:
-    """Who holds the locks of a folder now, but `besides`; locks that nobody holds are removed.
+    """Who holds the locks of a folder now, but `besides`; locks of this host that nobody holds are removed.
 
-    OSError where the file system has no locks: nobody can say there who lives.
+    One that was signed on another host counts as held, and its owner has its `path`: many file systems of clusters
+    tell a host nothing of the others' locks. OSError where there are no locks: nobody can say there who lives.
     """
     held = []
     for path in sorted(set(folder.glob("*.lock")) - {besides}):
         with suppress(FileNotFoundError), open(path, "r+") as file:
-            if _locked(file, or_error=True):
+            free, owner = _locked(file, or_error=True), _owner(file)
+            if free and owner.get("host", socket.gethostname()) == socket.gethostname():
                 path.unlink(missing_ok=True)
             else:
-                held.append(_owner(file))
+                held.append(owner | {"path": str(path)} if free else owner)
     return held
 
 

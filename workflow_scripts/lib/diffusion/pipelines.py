@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+RECORD = "trained.json"  # beside the weights: what the policy file says
 LARGEST_FILE = "100GB"  # one file for every network: SDXL's would be split at diffusers' 10 GB
 # What a class is loaded without: images are neither censored nor marked. (The feature extractor is the checker's.)
 OPTIONS = {
@@ -100,17 +101,27 @@ def save_policy(path: Path, part: str, network, **about) -> None:
     `part` is its name in its pipeline (`denoiser_name`).
     """
     folder = path.parent / part
+    (folder / RECORD).unlink(missing_ok=True)  # of other weights
     network.save_pretrained(folder, max_shard_size=LARGEST_FILE)
     config = read_json(folder / "config.json")
     config.pop("_name_or_path", None)  # where the weights came from on this machine is no part of the result
     write_json(folder / "config.json", config)
-    write_json(path, {**about, "part": part, "sha256": sha256(folder / WEIGHTS)})
+    about |= {"part": part, "sha256": sha256(folder / WEIGHTS)}
+    write_json(folder / RECORD, about)
+    write_json(path, about)
 
 
 def is_saved(path: Path, fingerprint: str) -> bool:
-    """Whether a policy of this fingerprint stands at `path` with its weights: another process may have trained it."""
-    policy = read_json(path) if path.exists() else {}
-    return policy.get("fingerprint") == fingerprint and (path.parent / policy["part"] / WEIGHTS).exists()
+    """Whether a policy of this fingerprint was trained here: by another process, or in a job whose end no head saw.
+
+    Such a job Snakemake repeats, and removes the policy file before; it is written again from the record.
+    """
+    for record in path.parent.glob(f"*/{RECORD}"):
+        about, weights = read_json(record), record.with_name(WEIGHTS)
+        if about["fingerprint"] == fingerprint and weights.exists() and sha256(weights) == about["sha256"]:
+            write_json(path, about)
+            return True
+    return False
 
 
 def policy_weights(path: Path) -> Path:

@@ -61,10 +61,11 @@ def efficiency_of(measured: Sequence[Measured]) -> list[Efficiency]:
 
 def _row(rule: str, group: Sequence[Measured]) -> Efficiency:
     seconds, threads = [one.seconds for one in group], max(one.threads for one in group)
-    looked_at = [one for one in group if one.cpu_seconds is not None]
+    here = [one for one in group if "mpi" not in one.asked]  # what srun starts is no child of the job that is measured
+    looked_at = [one for one in here if one.cpu_seconds is not None]
     offered = sum(one.seconds * one.threads for one in looked_at)
     cpu = sum(one.cpu_seconds for one in looked_at) / offered if offered else None
-    memory = largest((one.memory_mb, _asked(one, "mem_mb")) for one in group)
+    memory = largest((one.memory_mb, _asked(one, "mem_mb")) for one in here)
     minutes = largest((one.seconds / 60, _asked(one, "runtime")) for one in group)
     gpu = largest(pair for one in group for pair in gpu_memory(log_of(one.path)))
     return Efficiency(rule, len(group), median(seconds), max(seconds), threads, cpu, memory, minutes, gpu)

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ from .settings import OptimiserSettings
 from .state import Stateful, TrainingState, load_state, newest_state, save_state
 
 T = TypeVar("T")
+PATIENCE = timedelta(hours=2)
+"""For which the others wait while the first process writes or checks a state; torch gives up after 10 minutes."""
 SHARE_OF_SAVING = 0.02
 """Of the time, at most: a state of SDXL with its optimiser has 31 GB."""
 
@@ -114,10 +117,13 @@ def accelerator_of(settings: OptimiserSettings):
 
     Those of one machine share the threads of the job, which each would else take for its own.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
     torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-    return Accelerator(mixed_precision=settings.mixed_precision, cpu=not torch.cuda.is_available())
+    handlers = [InitProcessGroupKwargs(timeout=PATIENCE), DistributedDataParallelKwargs(gradient_as_bucket_view=True)]
+    return Accelerator(
+        mixed_precision=settings.mixed_precision, cpu=not torch.cuda.is_available(), kwargs_handlers=handlers
+    )
 
 
 def from_first(accelerator, make: Callable[[], T]) -> T:
