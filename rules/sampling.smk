@@ -10,7 +10,7 @@ def sampling_options(wildcards):
     counts, size = CONFIG.scale(scale).counts, prompts_per_part(scale, policy, prompt_set)
     first = int(wildcards.part) * size
     sampling = CONFIG.sampling(policy, scale)
-    own_format = {"dtype": sampling.pop("dtype")} if "dtype" in sampling else {}
+    own_format = {"dtype": sampling["dtype"]} if "dtype" in sampling else {}
     return options(
         {
             "model": model_of(scale, policy),

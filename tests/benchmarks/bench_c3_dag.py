@@ -89,7 +89,7 @@ def main() -> None:
                 "twice the prompts, T(2n) / T(n)",
                 planned(double),
                 planned(small),
-                same=lambda twice, once: 1.9 < twice / once < 2.1,
+                same=lambda twice, once: 1.8 < twice / once < 2.1,
                 goal=2.1,
                 rounds=ROUNDS,
             ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +40,19 @@ Figure = RankFigure | ImageGrid | Diagram | Curves | WinRates
 F = TypeVar("F", RankFigure, ImageGrid, Diagram, Curves, WinRates)
 
 
+def found_once(method: Callable) -> Callable:
+    """A method of Config that is asked for every job: it remembers what it found, which nobody may change."""
+
+    @functools.wraps(method)
+    def find(self: Config, *args: Any) -> Any:
+        key = (method.__name__, *args)
+        if key not in self._found:
+            self._found[key] = method(self, *args)
+        return self._found[key]
+
+    return find
+
+
 @dataclass
 class Config:
     """The configuration. A `scale` is a name (`paper`) or a path's `{scale}` wildcard (`tiny/`, empty for paper)."""
@@ -51,7 +66,7 @@ class Config:
     figures: dict[str, Figure]
     architectures: dict[str, Document]
     studies: dict[str, Study]
-    _resolved: dict[tuple[str, str, str], dict] = field(default_factory=dict, repr=False)
+    _found: dict[tuple, Any] = field(default_factory=dict, repr=False)
     _pools: dict[str, dict[Pool, int]] = field(default_factory=dict, repr=False)
 
     def scale(self, scale: str) -> Scale:
@@ -74,13 +89,12 @@ class Config:
         """A discriminator's hyperparameters at a scale, plain and nested."""
         return plain(self.resolved("discriminator", name, scale))
 
+    @found_once
     def resolved(self, kind: str, name: str, scale: str) -> dict:
         """A resolved recipe with its leaves; `kind` is reward, discriminator or run."""
         recipes, scale = self.recipes[kind], self.scale(scale).name
         _lookup(f"unknown {kind}", {one: recipes.by_name[one] for one in recipes.concrete()}, name)
-        if (kind, name, scale) not in self._resolved:
-            self._resolved[kind, name, scale] = recipes.resolve(name, self.scales[scale].changes[kind])
-        return self._resolved[kind, name, scale]
+        return recipes.resolve(name, self.scales[scale].changes[kind])
 
     def runs(self, scale: str) -> list[str]:
         """Runs trained at a scale: not abstract, all they need is there, and no model of the scale replaces them."""
@@ -153,6 +167,7 @@ class Config:
             return policy.name
         return self.base_model(self.resolved("run", policy.name, scale)["model"], scale)
 
+    @found_once
     def sampling(self, policy: Policy | str, scale: str) -> dict:
         """How the model at the root of a policy is sampled, plain."""
         return self.model(self.base_model(policy, scale), scale)["sampling"]
@@ -178,6 +193,7 @@ class Config:
         found = [(row.policy, one, row.selection) for row in rows for one in self.row_prompt_sets(table, row, scale)]
         return list(dict.fromkeys(found))
 
+    @found_once
     def trains_on(self, prompt_set: str, scale: str) -> bool:
         """Whether a run or a reward takes images of a prompt set; all other sets are for evaluation."""
         runs = {self.resolved("run", name, scale)["prompts"] for name in self.runs(scale)}
