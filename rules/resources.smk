@@ -1,9 +1,13 @@
 """What a job of each verb needs, by the images it handles. Sites, partitions and GPU types are the business of profiles/."""
 
+from workflow_scripts.lib.cost.estimate import Estimator
+from workflow_scripts.lib.cost.numbers import load_numbers
+from workflow_scripts.lib.cost.work import Unknown, Worker
+from workflow_scripts.lib.jobs import Job
 from workflow_scripts.lib.spec.loading import load_document
 
 # verb -> MB of memory, more MB and minutes for 1,000 images of 512 x 512 pixels; both grow with the pixels of an image.
-# The minutes are about three times what an H100 takes: a limit, not an estimate.
+# The minutes are a limit, not an estimate; where plan_cost expects a third of them or more, three times that counts.
 GPU_JOBS = {
     "sample_images": (32_000, 0, 12),
     "encode_images": (24_000, 0, 3),
@@ -32,6 +36,8 @@ TINY = (1_500, 15)
 # MB for 1,000 examples of SD3: 205 x 4,096 numbers of 16 bits and the latents, twice while they are written
 MEMORY_OF_LONG_PROMPTS = 4_000
 LEAST_MINUTES = 15  # to start, load a model and write
+SLACK = 3  # of a limit over an estimate
+ESTIMATOR = Estimator(Worker(CONFIG, load_numbers("config", "h100")), {})
 TORCHRUN = "python -m torch.distributed.run"
 # srun does not take the CPUs of a task from the job; torchrun needs no MPI, and binds nothing to one CPU
 SRUN = (
@@ -160,7 +166,26 @@ def needs_of(verb, wildcards):
     thousands = units_of_job(verb, wildcards) / 1000
     if more_memory and "max_sequence_length" in CONFIG.sampling(wildcards.policy, wildcards.scale):
         more_memory = MEMORY_OF_LONG_PROMPTS
-    return round(memory + more_memory * thousands), max(LEAST_MINUTES, ceil(minutes * thousands))
+    memory = max(round(memory + more_memory * thousands), memory_of_weights(wildcards))
+    return memory, max(LEAST_MINUTES, ceil(minutes * thousands), ceil(SLACK * estimated_minutes(verb, wildcards)))
+
+
+def memory_of_weights(wildcards):
+    """MB to bring a generator's weights to the GPU."""
+    if "policy" not in wildcards.keys():
+        return 0
+    entry = CONFIG.model(CONFIG.base_model(wildcards.policy, wildcards.scale), wildcards.scale)
+    return ceil(1300 * (entry.get("size_gb") or 0))
+
+
+def estimated_minutes(verb, wildcards):
+    """What an H100 takes by FLOPs at a stated rate, as plan_cost has it; 0 for a model whose FLOPs were never counted."""
+    images, threads = images_of_job(verb, wildcards), THREADS.get(verb, 1)
+    job = Job(verb, dict(wildcards.items()), [], [], [], None, images, threads, {"gpu": 1}, needed=True)
+    try:
+        return ESTIMATOR.gpu_seconds(job, ESTIMATOR.worker.work(job)) / 60
+    except Unknown:
+        return 0
 
 
 def processes_of(verb, wildcards):

@@ -97,7 +97,8 @@ def interpreter() -> Path:
 
 def _files_of_python() -> dict[str, str]:
     home = f"home = {interpreter().parent}\ninclude-system-site-packages = false\n"
-    return {"pyvenv.cfg": home, f"{SITE}/sitecustomize.py": NOTE_RUN}
+    note = {f"{SITE}/note_run.py": NOTE_RUN, f"{SITE}/note_run.pth": "import note_run\n"}
+    return {"pyvenv.cfg": home, **note}  # Debian's interpreter has a sitecustomize of its own
 
 
 def _asked(name: str) -> str:

@@ -263,8 +263,7 @@ def geneval(work: Workspace, prompts: list[str]) -> None:
     clip_of("clip_vit_l14_score", true.clip_l14)(work)
     folder = work.source("geneval")
     save(true.mask2former(), folder)
-    size = {"shortest_edge": 800, "longest_edge": 1333}
-    write_preprocessor(folder, size, *IMAGENET, resample=2, size_divisor=32, do_rescale=True)
+    write_preprocessor(folder, {"height": 384, "width": 384}, *IMAGENET, resample=2, size_divisor=32, do_rescale=True)
     include = [{"class": "cat", "count": 1, "color": "red"}]
     lines = [json.dumps({"tag": "colors", "prompt": prompt, "include": include}) for prompt in prompts]
     metadata = work.source("geneval", "metadata") / "evaluation_metadata.jsonl"

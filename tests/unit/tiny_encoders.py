@@ -73,4 +73,4 @@ def use_registry(monkeypatch, **models):
     """Let the command lines find these models."""
     from workflow_scripts.lib import spec
 
-    monkeypatch.setattr(spec, "load_config", lambda folder: SimpleNamespace(model_entry=models.__getitem__))
+    monkeypatch.setattr(spec, "load_config", lambda: SimpleNamespace(model_entry=models.__getitem__))

@@ -8,6 +8,9 @@ import re
 import pytest
 
 from tests.workflow.study import REPOSITORY, TARGETS, TINY, Study, assumed, jobs_of, make_study
+from workflow_scripts.lib.cost.estimate import costs_of
+from workflow_scripts.lib.cost.numbers import load_numbers
+from workflow_scripts.lib.jobs import Job
 from workflow_scripts.lib.spec import Diagram, ImageGrid, RankFigure, load_config
 from workflow_scripts.lib.spec.loading import load_document
 
@@ -242,12 +245,20 @@ def test_a_training_on_several_nodes_asks_for_tasks_threads_and_gpus_of_all(plan
     assert threads >= 4 * 2 and f"--cpus-per-task={threads} " in block, "srun takes no CPUs from the job by itself"
 
 
+def limits_below_estimates(jobs: list[dict]) -> list[str]:
+    """Sampling, encoding and scoring whose limit is less than twice what plan_cost expects."""
+    jobs = [Job(**job) for job in jobs if job["rule"] in ("sample_images", "encode_images", "score_images")]
+    costs = costs_of(jobs, load_config(REPOSITORY / "config"), load_numbers(REPOSITORY / "config", "h100"))
+    return [job.output[0] for job, cost in zip(jobs, costs, strict=True) if job.minutes < 2 * cost.gpu_seconds / 60]
+
+
 def test_every_job_fits_a_partition_and_only_those_on_gpus_name_a_model(planned):
     """The limits are those of the profile; a job that fits no partition would go to the site's default one."""
     partitions = load_document(planned.root / "profiles/slurm/partitions.yaml").data["partitions"]
     settings = ("--config", "scale=paper", "gpu_model=h100")
     lines = planned.cli("list_jobs", "all", *settings).stdout.splitlines()
     jobs = [json.loads(line) for line in lines if line.startswith("{")]
+    assert limits_below_estimates(jobs) == []
     asking = [job["resources"] | {"threads": job["threads"]} for job in jobs if "runtime" in job["resources"]]
     assert len(asking) > 1000 and {asked["gpu"] for asked in asking} == {0, 1}
     for asked in asking:

@@ -11,6 +11,17 @@ import torch
 from .errors import UserError
 
 T = TypeVar("T")
+SIGNS = (
+    "unable to find an engine to execute this computation",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+"""Of too little memory in the words of cuDNN and cuBLAS, which get theirs without torch."""
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of a GPU comes from too little memory."""
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in SIGNS)
 
 
 class FittingBatches:
@@ -41,11 +52,14 @@ class FittingBatches:
         """What the work gives, or nothing where a batch of `tried` did not fit."""
         try:
             return [work(argument)]
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             self._halve(tried, error)
+        torch.cuda.empty_cache()  # what the attempt left is in pieces of other sizes
         return []
 
-    def _halve(self, tried: int, error: torch.OutOfMemoryError) -> None:
+    def _halve(self, tried: int, error: RuntimeError) -> None:
         if tried == 1:
             raise UserError(
                 f"not even a batch of one fits into the GPU's memory ({_first_sentence(error)}); use a GPU with more "
@@ -64,7 +78,9 @@ def memory_as_user_error(setting: str, size: int, otherwise: str) -> Iterator[No
     """Too little memory of the GPU becomes a UserError, where `size` decides the result and is not to be halved."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         smaller = f"set {setting} to {size // 2}, or " if size > 1 else ""
         raise UserError(
             f"the GPU's memory is too small for {setting} {size} ({_first_sentence(error)}); {smaller}{otherwise}"

@@ -20,11 +20,12 @@ class TransformersCLIP:
     def __init__(self, folder: Path, processor: Path, device: str, dtype: torch.dtype) -> None:
         from transformers import AutoTokenizer, CLIPModel
 
-        self.model = from_pretrained(CLIPModel, folder, device, dtype)
+        self.model = from_pretrained(CLIPModel, folder, "cpu", torch.float32)
+        self.logit_scale = self.model.logit_scale.item()  # not rounded: it multiplies every score
+        self.model.to(device, dtype)
         self.preprocess = Preprocessing.from_folder(processor)
         self.tokenizer = AutoTokenizer.from_pretrained(processor, local_files_only=True, trust_remote_code=False)
         self.device, self.dtype = device, dtype
-        self.logit_scale = self.model.logit_scale.item()
 
     def image_embeddings(self, images: Images) -> Tensor:
         """(B, p) float32, unit length."""

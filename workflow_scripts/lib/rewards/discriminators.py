@@ -146,7 +146,8 @@ class PreferenceDiscriminator(Discriminator):
     ) -> None:
         if not isinstance(getattr(scorer, "clip", None), TransformersCLIP):
             raise UserError(f"a preference discriminator needs a CLIP of transformers, not {type(scorer).__name__}")
-        self.scorer, self.dtype = scorer, dtype
+        self.scorer = scorer
+        self.dtype = torch.bfloat16 if dtype == torch.float16 else dtype  # whose small gradients would be zeros
         self.trained = _last_blocks(scorer.clip.model.vision_model, settings.trained_blocks)
         self._texts: dict[str, Tensor] = {}
         super().__init__(settings, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from .geneval import COLOUR_TEMPLATES, COLOURS, NAMES, Instance, crop_of, is_cor
 if TYPE_CHECKING:
     from .scorers import CosineScorer
 
+SHORTEST_EDGE = 800  # pixels, as mmdet's configuration of the detector; transformers' own processor takes 384
 MAXIMUM_INSTANCES = 100  # of an image, as mmdet's configuration of the detector
 
 
@@ -34,7 +36,7 @@ class GenEval:
         from transformers import Mask2FormerForUniversalSegmentation
 
         self.model = from_pretrained(Mask2FormerForUniversalSegmentation, folder, device, torch.float32)
-        self.preprocess = Preprocessing.from_folder(folder)
+        self.preprocess = replace(Preprocessing.from_folder(folder), size=SHORTEST_EDGE, mode="bilinear")
         self.clip, self.metadata = clip.clip, read_metadata(metadata)
         self._classifiers: dict[str, Tensor] = {}
         if self.model.config.num_labels != len(NAMES):

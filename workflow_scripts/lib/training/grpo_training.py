@@ -23,6 +23,8 @@ from .settings import GRPOSettings, OptimiserSettings
 from .updates import Checkpoints, Updates, from_first
 
 GENERATOR, LEARNER = "generator", "discriminator"
+ROUNDING = 1e-3
+"""Of likelihood ratios in bfloat16, at most."""
 CHECKPOINTING = "set gradient_checkpointing to true, which computes activations anew instead of keeping them"
 
 
@@ -164,10 +166,10 @@ class GRPOTraining:
     def _refuse_other_ratio(self, ratio: Tensor, first: float | None) -> float:
         """Before the first update policy and rollout are one, so ratios are 1; returns the one farthest from it.
 
-        Rounding may move it, but not beyond clip_range, where the objective would clip it before anything was learned.
+        Rounding may move it where a GPU takes other kernels with gradients than without; `ratio_first` tells how far.
         """
         farthest = ratio[(ratio - 1).abs().argmax()].item()
-        if not abs(farthest - 1) <= self.settings.clip_range:
+        if not abs(farthest - 1) <= max(self.settings.clip_range, ROUNDING):
             raise UserError(
                 f"the likelihood ratio is {farthest} before the generator was updated, where it must be 1: rollout and "
                 "update do not compute the same. Set mixed_precision to no, or another micro_batch_size"
