@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from workflow_scripts.lib.batches import FittingBatches, memory_as_user_error
+from workflow_scripts.lib.batches import SIGNS, FittingBatches, memory_as_user_error
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
 from workflow_scripts.lib.diffusion.sampling import SamplingSettings, requests_for, sample_part
 from workflow_scripts.lib.errors import UserError
@@ -41,6 +41,27 @@ def test_a_batch_that_does_not_fit_is_halved_and_so_are_those_after_it(capsys):
 def test_work_is_repeated_from_its_beginning():
     work, tried = only(2, lambda size: size, size_of=lambda size: size)
     assert FittingBatches(8, "pairs", "batch_size").repeat(work) == 2 and tried == [8, 4, 2]
+
+
+@pytest.mark.parametrize("words", ["GET was unable to find an engine to execute this computation", *SIGNS[1:]])
+def test_libraries_that_lack_memory_have_words_of_their_own(words):
+    tried = []
+
+    def work(size):
+        tried.append(size)
+        if size > 2:
+            raise RuntimeError(words)
+        return size
+
+    assert FittingBatches(4, "images", "batch_size").repeat(work) == 2 and tried == [4, 2]
+
+
+def test_another_error_of_a_gpu_is_not_taken_for_too_little_memory():
+    def work(size):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        FittingBatches(4, "images", "batch_size").repeat(work)
 
 
 def test_where_not_even_one_fits_it_is_said():

@@ -80,6 +80,12 @@ def test_half_precision_is_the_forward_pass_alone(entries):
     assert (moved > 0).float().mean() > 0.9  # in bfloat16 weights, steps of 1e-4 would mostly be lost
 
 
+def test_it_never_learns_in_float16(entries):
+    """Whose smallest gradients are zeros: of well separated pairs nearly all."""
+    one = load_discriminator(PREFERENCE, entries["preference"], dtype="float16")
+    assert one.dtype == torch.bfloat16 and one.update(REAL, FAKE, PROMPTS)["grad_norm"] > 0
+
+
 @pytest.mark.parametrize("loss", ["bradley_terry", "bce"])
 def test_losses_of_preferences_are_those_of_the_scores(entries, clip_folder, loss):
     scorer = PickScore(clip_folder)

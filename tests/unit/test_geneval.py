@@ -282,6 +282,11 @@ def test_the_true_classes_find_and_name_objects(entry):
         scorer.encode(images[:1], ["a blue dog"])
 
 
+def test_the_detector_sees_images_of_the_published_size(entry):
+    """Its folder asks for 64 pixels, as the hub's does for 384; mmdet resizes the shortest edge to 800."""
+    assert load_scorer(entry).preprocess(pictures(1)).shape == (1, 3, 800, 800)
+
+
 def test_the_colour_is_the_nearest_mean_of_the_templates(entry):
     scorer, image = load_scorer(entry), pictures(1)[0]
     instance = Instance("cat", 1.0, np.array([4, 4, 36, 36], np.float32), np.ones((40, 40), bool))

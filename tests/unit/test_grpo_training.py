@@ -370,7 +370,7 @@ def test_a_reward_that_is_no_number_stops_before_anything_is_written(tmp_path, s
 
 
 def test_a_rollout_that_disagrees_with_the_update_is_refused(tmp_path, sd3_entry, monkeypatch):
-    """By more than the range in which an update is not clipped, 0.01."""
+    """By more than the range in which an update is not clipped, 0.01, and more than rounding, 0.001."""
     original, by = grpo_training.grpo_losses, 0.009
 
     def shifted(velocity, reference, step, *args):
@@ -379,6 +379,9 @@ def test_a_rollout_that_disagrees_with_the_update_is_refused(tmp_path, sd3_entry
     monkeypatch.setattr(grpo_training, "grpo_losses", shifted)
     _, history, _ = train(tmp_path / "near", sd3_entry, replace(SETTINGS, generator_epochs=1))
     assert history["ratio_first"][0] == pytest.approx(0.991, abs=1e-4)
+    by = 0.0005
+    _, history, _ = train(tmp_path / "rounded", sd3_entry, replace(SETTINGS, generator_epochs=1, clip_range=1e-5))
+    assert history["ratio_first"][0] == pytest.approx(0.9995, abs=1e-5)
     by = 0.011
     with pytest.raises(UserError, match="ratio is 0.98.* must be 1"):
         train(tmp_path / "far", sd3_entry)

@@ -1,16 +1,19 @@
 """Scorers of the true classes with random weights, against transformers, open_clip and formulas; their commands."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_encoders import PROMPTS, SIZES, pictures, use_registry
 
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.pixels import Preprocessing
 from workflow_scripts.lib.rewards import encoders, image_reward, scorers
+from workflow_scripts.lib.rewards.clip import TransformersCLIP
 from workflow_scripts.lib.rewards.image_reward import ImageRewardModel, rename_original
 from workflow_scripts.lib.rewards.scorers import CLIPScore, HPSv2, ImageReward, PickScore, load_scorer
 from workflow_scripts.lib.shards import key_of
@@ -39,6 +42,15 @@ def test_pickscore_and_hps_equal_the_direct_computation(clip_folder):
     )
     torch.testing.assert_close(HPSv2(clip_folder).encode(images, PROMPTS)["hps"], logits / scale, rtol=1e-4, atol=1e-5)
     assert logits.std() > 1e-3
+
+
+def test_half_precision_does_not_round_the_scale_of_scores(clip_folder, tmp_path):
+    folder, scale = shutil.copytree(clip_folder, tmp_path / "clip"), torch.tensor(100.0).log()
+    tensors = load_file(folder / "model.safetensors") | {"logit_scale": scale}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    half = TransformersCLIP(folder, folder, "cpu", torch.float16)
+    assert half.model.dtype == torch.float16
+    assert half.logit_scale == scale.item() != scale.half().item()
 
 
 def test_clipscore_has_a_prefix_a_weight_and_a_floor(clip_folder):
