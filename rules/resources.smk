@@ -202,7 +202,8 @@ def launcher(wildcards, threads):
     """How a training is started. A resource, not a param: as many processes as one likes train the same policy."""
     processes, nodes = processes_of("train_grpo", wildcards), nodes_of("train_grpo", wildcards.scale)
     if nodes > 1:
-        return f"{SRUN.format(nodes=nodes, threads=threads)} {TORCHRUN} --nproc-per-node {processes} --nnodes {nodes} {MEETING_POINT} -m"
+        start = f"{SRUN.format(nodes=nodes, threads=threads)} {TORCHRUN}"
+        return f"{start} --nproc-per-node {processes} --nnodes {nodes} {MEETING_POINT} -m"
     return f"{TORCHRUN} --standalone --nproc-per-node {processes} -m" if processes > 1 else "python -m"
 
 
