@@ -180,6 +180,7 @@ def downloads_of(kind, entry):
 # ---- what a step is made from besides its files and options: edits of registries and tables reach what depends on them
 
 
+@cache
 def model_identity(name):
     """Sources and checksums of a registered model, and of the pipeline that it changes."""
     entry = CONFIG.model_entry(name)
@@ -187,6 +188,7 @@ def model_identity(name):
     return fingerprint(**{one: identity(CONFIG.model_entry(one)) for one in names})
 
 
+@cache
 def dataset_identity(name):
     """All of a registered data set but what is said about it."""
     about = ("title", "license", "gated", "size_gb")

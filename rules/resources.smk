@@ -155,19 +155,28 @@ def size_factor(verb, wildcards):
     return max(1, sampling["height"] * sampling["width"] // 512**2)
 
 
-def needs_of(verb, wildcards):
-    """MB of memory and minutes of a job."""
+def memory_of(verb, wildcards):
+    """MB of memory of a job."""
     if wildcards.scale == "tiny/":
-        return TINY
+        return TINY[0]
     if verb in CPU_JOBS:
-        memory, minutes, more = CPU_JOBS[verb]
-        return memory, minutes + (ceil(more * units_of_job(verb, wildcards) / 1000) if more else 0)
-    memory, more_memory, minutes = GPU_JOBS[verb]
-    thousands = units_of_job(verb, wildcards) / 1000
-    if more_memory and "max_sequence_length" in CONFIG.sampling(wildcards.policy, wildcards.scale):
-        more_memory = MEMORY_OF_LONG_PROMPTS
-    memory = max(round(memory + more_memory * thousands), memory_of_weights(wildcards))
-    return memory, max(LEAST_MINUTES, ceil(minutes * thousands), ceil(SLACK * estimated_minutes(verb, wildcards)))
+        return CPU_JOBS[verb][0]
+    memory, more, _ = GPU_JOBS[verb]
+    if more and "max_sequence_length" in CONFIG.sampling(wildcards.policy, wildcards.scale):
+        more = MEMORY_OF_LONG_PROMPTS
+    growing = more and round(more * units_of_job(verb, wildcards) / 1000)
+    return max(memory + growing, memory_of_weights(wildcards))
+
+
+def minutes_of(verb, wildcards):
+    """Minutes that a job may take."""
+    if wildcards.scale == "tiny/":
+        return TINY[1]
+    if verb in CPU_JOBS:
+        _, minutes, more = CPU_JOBS[verb]
+        return minutes + (more and ceil(more * units_of_job(verb, wildcards) / 1000))
+    stated = GPU_JOBS[verb][2] * units_of_job(verb, wildcards) / 1000
+    return max(LEAST_MINUTES, ceil(stated), ceil(SLACK * estimated_minutes(verb, wildcards)))
 
 
 def memory_of_weights(wildcards):
@@ -224,28 +233,32 @@ def resources_of(verb):
     """
 
     def mem_mb(wildcards, attempt):
-        wanted = needs_of(verb, wildcards)[0] * processes_of(verb, wildcards) * attempt
-        return min(wanted, most("max_mem_mb", gpu(wildcards)))
+        wanted = memory_of(verb, wildcards) * processes_of(verb, wildcards) * attempt
+        return min(wanted, most("max_mem_mb", gpu(wildcards) > 0))
 
     def runtime(wildcards, attempt):
         at_once = processes_of(verb, wildcards) * nodes_of(verb, wildcards.scale)
-        wanted = max(LEAST_MINUTES, ceil(needs_of(verb, wildcards)[1] / at_once)) * attempt
-        return min(wanted, most("max_runtime", gpu(wildcards)))
+        wanted = max(LEAST_MINUTES, ceil(minutes_of(verb, wildcards) / at_once)) * attempt
+        return min(wanted, most("max_runtime", gpu(wildcards) > 0))
 
     def gpu(wildcards):
         on_gpu = verb in GPU_JOBS and CONFIG.scale(wildcards.scale).device == "cuda"
         return processes_of(verb, wildcards) * nodes_of(verb, wildcards.scale) * on_gpu
 
     def gpu_model(wildcards):
-        return CONFIG.settings.get("gpu_model", "") if gpu(wildcards) else ""
+        return CONFIG.settings["gpu_model"] if gpu(wildcards) else ""
 
+    asked = {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu}
+    if "gpu_model" in CONFIG.settings:  # each function here is called for each job
+        asked["gpu_model"] = gpu_model
     nodes = nodes_asked_for(verb) if nodes_of(verb, SCALE) > 1 else {"nodes": 1}  # unsaid, GPUs of two may be given
-    return {"mem_mb": mem_mb, "runtime": runtime, "gpu": gpu, "gpu_model": gpu_model, **nodes}
+    return asked | nodes
 
 
-def most(limit, gpus):
+@cache
+def most(limit, on_gpu):
     """The largest of a limit among the site's partitions with GPUs, or those without; no limit where none is stated."""
-    fitting = [one.get(limit, float("inf")) for one in PARTITIONS if bool(one.get("max_gpu")) == (gpus > 0)]
+    fitting = [one.get(limit, float("inf")) for one in PARTITIONS if bool(one.get("max_gpu")) == on_gpu]
     return max(fitting, default=float("inf"))
 
 
