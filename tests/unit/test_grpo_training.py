@@ -1,5 +1,6 @@
 """GRPO on a small random SD3 with made-up rewards and discriminators: what the loop does, and that it can be broken."""
 
+import contextlib
 import os
 import socket
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.attention import SDPBackend, _cur_sdpa_kernel_backends
 
 from workflow_scripts.lib import progress
 from workflow_scripts.lib.errors import UserError
@@ -369,7 +371,35 @@ def test_a_reward_that_is_no_number_stops_before_anything_is_written(tmp_path, s
     assert not (tmp_path / "policy" / "policy.json").exists()
 
 
-def test_a_rollout_that_disagrees_with_the_update_is_refused(tmp_path, sd3_entry, monkeypatch):
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_rollout_update_and_what_is_computed_anew_have_the_choice_of_the_same_attention(
+    tmp_path, sd3_entry, monkeypatch, checkpointing
+):
+    attend, choices, anew = torch.nn.functional.scaled_dot_product_attention, {False: [], True: []}, []
+
+    def witness(*args, **options):
+        choices[torch.is_grad_enabled()].append(_cur_sdpa_kernel_backends(with_priority=True))
+        anew.append(torch._C._current_graph_task_id() >= 0)
+        return attend(*args, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", witness)
+    training, before = replace(TRAINING, gradient_checkpointing=checkpointing), _cur_sdpa_kernel_backends(True)
+    train(tmp_path, sd3_entry, replace(SETTINGS, generator_epochs=1), training)
+    ways = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    assert any(anew) == checkpointing and min(map(len, choices.values())) > 0
+    assert all(choice == ways for found in choices.values() for choice in found)
+    assert _cur_sdpa_kernel_backends(True) == before
+
+
+def test_the_choice_of_attention_changes_no_bit_on_a_cpu(tmp_path, sd3_entry, monkeypatch):
+    chosen = train(tmp_path / "chosen", sd3_entry)
+    monkeypatch.setattr(grpo_training, "one_attention_kernel", contextlib.nullcontext)
+    left = train(tmp_path / "left", sd3_entry)
+    pd.testing.assert_frame_equal(chosen[1], left[1], check_exact=True)
+    assert all(torch.equal(chosen[0][name], left[0][name]) for name in left[0])
+
+
+def test_a_rollout_that_disagrees_with_the_update_is_refused(tmp_path, sd3_entry, monkeypatch, capsys):
     """By more than the range in which an update is not clipped, 0.01, and more than rounding, 0.001."""
     original, by = grpo_training.grpo_losses, 0.009
 
@@ -379,9 +409,11 @@ def test_a_rollout_that_disagrees_with_the_update_is_refused(tmp_path, sd3_entry
     monkeypatch.setattr(grpo_training, "grpo_losses", shifted)
     _, history, _ = train(tmp_path / "near", sd3_entry, replace(SETTINGS, generator_epochs=1))
     assert history["ratio_first"][0] == pytest.approx(0.991, abs=1e-4)
+    assert "by rounding" not in capsys.readouterr().out
     by = 0.0005
     _, history, _ = train(tmp_path / "rounded", sd3_entry, replace(SETTINGS, generator_epochs=1, clip_range=1e-5))
     assert history["ratio_first"][0] == pytest.approx(0.9995, abs=1e-5)
+    assert "begin up to 0.0005 away from 1 by rounding, which is more than clip_range 1e-05" in capsys.readouterr().out
     by = 0.011
     with pytest.raises(UserError, match="ratio is 0.98.* must be 1"):
         train(tmp_path / "far", sd3_entry)

@@ -7,7 +7,14 @@ import torch
 
 from workflow_scripts.lib import progress
 from workflow_scripts.lib.diffusion.pipelines import load_pipeline
-from workflow_scripts.lib.diffusion.sampling import SamplingSettings, decode, requests_for, sample, sample_part
+from workflow_scripts.lib.diffusion.sampling import (
+    SamplingSettings,
+    decode,
+    images_at_once,
+    requests_for,
+    sample,
+    sample_part,
+)
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.shards import Part
 from workflow_scripts.lib.training import encoding
@@ -61,12 +68,18 @@ def test_it_equals_the_pipeline_called_as_in_its_documentation(pipeline):
 
 def test_a_large_batch_is_decoded_in_parts(pipeline, monkeypatch):
     whole, latents = sample(pipeline, requests(), SETTINGS)
-    monkeypatch.setattr("workflow_scripts.lib.diffusion.sampling.PIXELS_AT_ONCE", 3 * 32 * 32)
+    monkeypatch.setattr("workflow_scripts.lib.diffusion.sampling.PIXELS_AT_ONCE", 2 * 3 * 32 * 32)
     sizes, original = [], pipeline.vae.decode
     monkeypatch.setattr(pipeline.vae, "decode", lambda part: sizes.append(len(part)) or original(part))
     parts = decode(pipeline, latents)
     assert sizes == [3, 3, 3, 1]
     assert (parts.int() - whole).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("side", "half", "full"), [(512, 16, 8), (1024, 4, 2), (4096, 1, 1), (32, 4096, 2048)])
+def test_a_vae_in_float32_takes_half_as_many_images_at_once(side, half, full):
+    assert images_at_once(torch.float16, side, side) == images_at_once(torch.bfloat16, side, side) == half
+    assert images_at_once(torch.float32, side, side) == full
 
 
 def test_seeds_differ_by_prompt_number_replicate_and_stream():

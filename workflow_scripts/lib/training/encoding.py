@@ -112,7 +112,7 @@ def _encode_batch(pipeline: DiffusionPipeline, named: list[tuple[str, np.ndarray
     vae = pipeline.vae
     with torch.inference_mode():
         pixels = torch.stack([torch.from_numpy(image) for _, image in named]).to(vae.device).movedim(-1, -3)
-        parts = pixels.flatten(0, -4).split(images_at_once(*pixels.shape[-2:]))
+        parts = pixels.flatten(0, -4).split(images_at_once(vae.dtype, *pixels.shape[-2:]))
         found = [vae.encode((part.to(vae.dtype) / 127.5) - 1).latent_dist for part in parts]
         mean, std = (torch.cat([getattr(one, name).float().cpu() for one in found]) for name in ("mean", "std"))
         mean, std = (_of_items(part, pixels.shape) for part in (mean, std))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..batches import memory_as_user_error
+from ..diffusion.acceleration import one_attention_kernel
 from ..errors import UserError
 from ..progress import Progress
 from ..seeds import seed_of
@@ -62,7 +63,8 @@ class GRPOTraining:
             print(f"continuing after epoch {state.step}", flush=True)
         shown = Progress(self.settings.generator_epochs, "training", self._count(GENERATOR))
         while self._count(GENERATOR) < self.settings.generator_epochs:
-            with memory_as_user_error("micro_batch_size", self.settings.micro_batch_size, CHECKPOINTING):
+            too_large = memory_as_user_error("micro_batch_size", self.settings.micro_batch_size, CHECKPOINTING)
+            with too_large, one_attention_kernel():  # rollout and update are to compute the same
                 self.history.append(self._epoch(len(self.history), updates))
             self._report(self.history[-1])
             shown.advance(self.history[-1]["kind"] == GENERATOR)
@@ -135,7 +137,7 @@ class GRPOTraining:
 
     def _accumulate(self, rollout: Rollout, micros: list[MicroBatch], gained: Tensor, check: bool) -> dict[str, float]:
         """Gradients of one update: every micro-batch, every step of its window, on all processes."""
-        share, sums, first = 1 / (len(micros) * self.settings.window_width), {}, None
+        share, sums, first = 1 / (len(micros) * self.settings.window_width), {}, []
         steps = [(micro, step) for micro in micros for step in micro.steps()]
         for i, (micro, step) in enumerate(steps):
             synchronised = i == len(steps) - 1
@@ -145,11 +147,11 @@ class GRPOTraining:
                 self.accelerator.backward(share * values["loss"])
             ratio = values.pop("ratio").detach()
             if check:
-                first = self._refuse_other_ratio(ratio, first)
+                first.append(self._refuse_other_ratio(ratio))
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + share * value.detach()
         means = {name: self.accelerator.reduce(value, "mean").item() for name, value in sums.items()}
-        return means | ({"ratio_first": first} if check else {})
+        return means | ({"ratio_first": self._of_all_processes(torch.stack(first))} if check else {})
 
     def _losses(self, rollout: Rollout, micro: MicroBatch, step, gained: Tensor) -> dict[str, Tensor]:
         def velocity(network):
@@ -163,18 +165,21 @@ class GRPOTraining:
             self.settings,
         )
 
-    def _refuse_other_ratio(self, ratio: Tensor, first: float | None) -> float:
+    def _refuse_other_ratio(self, ratio: Tensor) -> Tensor:
         """Before the first update policy and rollout are one, so ratios are 1; returns the one farthest from it.
 
         Rounding may move it where a GPU takes other kernels with gradients than without; `ratio_first` tells how far.
         """
-        farthest = ratio[(ratio - 1).abs().argmax()].item()
-        if not abs(farthest - 1) <= max(self.settings.clip_range, ROUNDING):
+        farthest = _farthest_from_1(ratio)
+        if not abs(farthest.item() - 1) <= max(self.settings.clip_range, ROUNDING):
             raise UserError(
-                f"the likelihood ratio is {farthest} before the generator was updated, where it must be 1: rollout and "
-                "update do not compute the same. Set mixed_precision to no, or another micro_batch_size"
+                f"the likelihood ratio is {farthest.item()} before the generator was updated, where it must be 1: "
+                "rollout and update do not compute the same. Set mixed_precision to no, or another micro_batch_size"
             )
-        return farthest if first is None or abs(farthest - 1) > abs(first - 1) else first
+        return farthest
+
+    def _of_all_processes(self, ratios: Tensor) -> float:
+        return _farthest_from_1(self.accelerator.gather(ratios)).item()
 
     def _refuse_endless_lessons(self) -> None:
         newest = self.history[-PATIENCE:]
@@ -193,6 +198,17 @@ class GRPOTraining:
         if self.accelerator.is_main_process:
             done = f"{self._count(GENERATOR)}/{self.settings.generator_epochs} generator epochs"
             print(f"epoch {row['epoch']} ({row['kind']}; {done}): {values}", flush=True)
+            self._tell_if_ratios_begin_clipped(row.get("ratio_first", 1.0))
+
+    def _tell_if_ratios_begin_clipped(self, ratio: float) -> None:
+        """Gradients of such samples may be missing, although nothing has moved them; not an error, as others count."""
+        if abs(ratio - 1) > self.settings.clip_range:
+            print(
+                f"likelihood ratios begin up to {abs(ratio - 1):.2g} away from 1 by rounding, which is more than "
+                f"clip_range {self.settings.clip_range:g}: some samples of the first update are clipped. "
+                "mixed_precision no would cure it",
+                flush=True,
+            )
 
 
 def print_arithmetic(settings: GRPOSettings, schedule: DiscriminatorSchedule | None, processes: int) -> None:
@@ -209,6 +225,11 @@ def print_arithmetic(settings: GRPOSettings, schedule: DiscriminatorSchedule | N
         "process(es)",
         flush=True,
     )
+
+
+def _farthest_from_1(ratios: Tensor) -> Tensor:
+    """The one, of no dimension; NaN if there is one."""
+    return ratios[(ratios - 1).abs().argmax()]
 
 
 def _summary(scores: dict[str, Tensor]) -> dict[str, float]:
