@@ -54,7 +54,7 @@ def metric_options(wildcards):
     return options(
         {
             "scores": [
-                f"{name}:{about['column']}={path}"
+                f"{name}:{'+'.join(about.get('tasks', [about['column']]))}={path}"
                 for name, about in means.items()
                 for path in scores_of(scale, about["role"], collection)
             ]

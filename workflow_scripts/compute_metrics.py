@@ -38,7 +38,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     several = {"type": form("METRIC=PATH"), "nargs": "+", "action": "extend", "default": []}
     options.add_argument(
-        "--scores", metavar="METRIC[:COLUMN]=PATH", help="score tables of a metric, every part", **several
+        "--scores",
+        metavar="METRIC[:COLUMN[+COLUMN]]=PATH",
+        help="score tables of a metric, every part; of several columns the mean of their means",
+        **several,
     )
     options.add_argument(
         "--features", metavar="METRIC=PATH", help="features of the images, every part in order", **several
@@ -93,8 +96,8 @@ def _add_scores(aggregator, args: argparse.Namespace) -> None:
     from workflow_scripts.lib.metrics.inputs import read_scores
 
     for name, paths in grouped(args.scores).items():
-        metric, _, column = name.partition(":")
-        aggregator.add_mean(metric, read_scores(paths, column or metric))
+        metric, _, columns = name.partition(":")
+        aggregator.add_mean(metric, *(read_scores(paths, one) for one in (columns or metric).split("+")))
 
 
 def _add_distances(aggregator, args: argparse.Namespace) -> None:

@@ -42,6 +42,27 @@ def test_several_images_of_a_prompt_count_as_one_observation():
     assert set(aggregator.columns()["score"]) == {2.0, 3.5, 5.0}
 
 
+def test_tasks_of_unequal_sizes_count_alike():
+    """GenEval's overall score; against pandas, and its bootstrap against a resample drawn by hand."""
+    tasks = np.array(["one"] * 2 + ["two"] * 6 + ["three"] * 4)
+    table = pd.DataFrame(
+        {"key": [f"k{i}" for i in range(12)], "task": tasks, "right": np.arange(12) % 5 < 2}
+    ).set_index("key")
+    columns = [
+        table["right"].where(table["task"] == task).astype(float).rename(task) for task in ("one", "two", "three")
+    ]
+    aggregator = Aggregator(table.index.tolist(), np.arange(12), num_resamples=200, seed=3)
+    aggregator.add_mean("overall", *columns)
+    found = aggregator.metrics["overall"]
+    assert found["value"] == pytest.approx(table.groupby("task")["right"].mean().mean())
+    assert found["value"] != pytest.approx(table["right"].mean())
+    assert found["n"] == 12
+    for drawn, value in zip(resample_indices(12, 200, 3)[:20], aggregator.columns()["overall"], strict=False):
+        assert value == pytest.approx(table.iloc[drawn].groupby("task")["right"].mean().mean())
+    with pytest.raises(UserError, match="'overall' is defined for none of the 12 prompts by 'four'"):
+        aggregator.add_mean("overall", columns[0], (columns[0] * np.nan).rename("four"))
+
+
 def test_a_metric_is_averaged_where_it_is_defined():
     scores = pd.Series({"a": 1.0, "b": np.nan, "c": 3.0})
     aggregator = Aggregator(["a", "b", "c"], [1, 2, 3], num_resamples=10, seed=0)

@@ -277,7 +277,9 @@ def test_the_true_classes_find_and_name_objects(entry):
     other = "red" if colour != "red" else "blue"
     wanted = {"class": best.name, "count": 1}
     scorer.metadata = {name: {"tag": "colors", "include": [wanted | {"color": name}]} for name in (colour, other)}
-    assert scorer.encode(images[[0, 0]], [colour, other])["geneval"].tolist() == [1, 0]
+    scores = scorer.encode(images[[0, 0]], [colour, other])
+    assert scores["geneval"].tolist() == scores["geneval_colors"].tolist() == [1, 0]
+    assert scores["geneval_counting"].isnan().all()
     with pytest.raises(UserError, match="metadata do not know the prompt 'a blue dog'"):
         scorer.encode(images[:1], ["a blue dog"])
 
@@ -300,4 +302,7 @@ def test_the_colour_is_the_nearest_mean_of_the_templates(entry):
 def test_a_file_of_something_else_is_refused(tmp_path):
     (tmp_path / "other.jsonl").write_text('{"text": 1}\n')
     with pytest.raises(UserError, match=r"other.jsonl is no metadata file of GenEval \('prompt'\); delete it"):
+        read_metadata(tmp_path / "other.jsonl")
+    (tmp_path / "other.jsonl").write_text('{"prompt": "a cat", "tag": "drawing"}\n')
+    with pytest.raises(UserError, match=r"GenEval has no task 'drawing'; tasks: single_object, two_object"):
         read_metadata(tmp_path / "other.jsonl")

@@ -33,19 +33,16 @@ class Aggregator:
         self.metrics: dict[str, dict[str, float]] = {}
         self._columns: dict[str, np.ndarray] = {}
 
-    def add_mean(self, name: str, scores: pd.Series) -> None:
-        """Mean over prompts of scores by key; prompts for which the metric is not defined (NaN) are left out."""
-        missing = [key for key in self.keys if key not in scores.index]
-        self._require_all(name, missing, "score_images")
-        _, values = bootstrap.per_prompt(self.prompt_ids, scores.loc[self.keys].to_numpy())
-        defined = ~np.isnan(values)
-        if not defined.any():
-            raise UserError(
-                f"metric '{name}' is defined for none of the {len(values)} prompts; leave it out or check its scorer"
-            )
-        self._add(
-            name, float(values[defined].mean()), bootstrap.mean_bootstrap(values, self._counts), int(defined.sum())
-        )
+    def add_mean(self, name: str, *scores: pd.Series) -> None:
+        """Mean over prompts of scores by key; prompts for which the metric is not defined (NaN) are left out.
+
+        Of several scores, each of which may be defined for other prompts, the mean of their means.
+        """
+        values = [self._per_prompt(name, one) for one in scores]
+        defined = [~np.isnan(one) for one in values]
+        value = np.mean([one[has].mean() for one, has in zip(values, defined, strict=True)])
+        columns = np.nanmean([bootstrap.mean_bootstrap(one, self._counts) for one in values], axis=0)
+        self._add(name, float(value), columns, int(np.any(defined, axis=0).sum()))
 
     def add_frechet(self, name: str, images: ComparedFeatures) -> None:
         """Fréchet distance to the reference images, its bootstrap centred on the point estimate."""
@@ -76,6 +73,19 @@ class Aggregator:
         import pandas as pd
 
         return pd.DataFrame(self._columns)
+
+    def _per_prompt(self, name: str, scores: pd.Series) -> np.ndarray:
+        """Means (P,) of each prompt's images; NaN where the metric is not defined, which it is for some."""
+        missing = [key for key in self.keys if key not in scores.index]
+        self._require_all(name, missing, "score_images")
+        _, values = bootstrap.per_prompt(self.prompt_ids, scores.loc[self.keys].to_numpy())
+        if np.isnan(values).all():
+            column = f" by '{scores.name}'" * (scores.name != name)
+            raise UserError(
+                f"metric '{name}' is defined for none of the {len(values)} prompts{column}; leave it out or check its "
+                "scorer"
+            )
+        return values
 
     def _features(self, name: str, images: ComparedFeatures) -> np.ndarray:
         if len(images.keys) != len(images.features):

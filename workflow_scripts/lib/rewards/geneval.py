@@ -18,6 +18,7 @@ THRESHOLD = 0.3
 COUNTING_THRESHOLD = 0.9
 MAXIMUM_OBJECTS = 16  # of a class
 POSITION_MARGIN = 0.1
+TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 COLOUR_TEMPLATES = (
     "a photo of a {colour} {name}",
@@ -55,9 +56,12 @@ def read_metadata(path: str | Path) -> dict[str, dict]:
     """What each prompt asks for, by prompt, of a jsonl as GenEval's evaluation_metadata.jsonl; else UserError."""
     try:
         lines = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
-        return {line["prompt"]: {"tag": line["tag"], **line} for line in lines}
+        asked = {line["prompt"]: {"tag": line["tag"], **line} for line in lines}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no metadata file of GenEval ({error}); delete it and fetch it again") from error
+    if other := {one["tag"] for one in asked.values()}.difference(TASKS):
+        raise UserError(f"{path}: GenEval has no task {', '.join(sorted(map(repr, other)))}; tasks: {', '.join(TASKS)}")
+    return asked
 
 
 def confident(instances: Sequence[Instance], tag: str) -> dict[str, list[Instance]]:

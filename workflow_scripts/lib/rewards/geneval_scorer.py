@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate, normalize
 from ..errors import UserError
 from ..pixels import Images, Preprocessing, to_numpy
 from .encoders import from_pretrained
-from .geneval import COLOUR_TEMPLATES, COLOURS, NAMES, Instance, crop_of, is_correct, read_metadata
+from .geneval import COLOUR_TEMPLATES, COLOURS, NAMES, TASKS, Instance, crop_of, is_correct, read_metadata
 
 if TYPE_CHECKING:
     from .scorers import CosineScorer
@@ -44,14 +44,20 @@ class GenEval:
 
     @torch.no_grad()
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """{"geneval": (B,)}, 1 or 0, of images uint8 (B, H, W, 3) under prompts of the metadata."""
+        """{"geneval", "geneval_{task}" for each task}, each (B,), of images uint8 (B, H, W, 3) under known prompts.
+
+        1 or 0; NaN for a prompt of another task.
+        """
         asked = self.asked(prompts or [""] * len(images))
         found = zip(to_numpy(images), self.instances(images), asked, strict=True)
         correct = [
             is_correct(instances, metadata, lambda objects, image=image: self.colours(image, objects))
             for image, instances, metadata in found
         ]
-        return {"geneval": torch.tensor(correct, dtype=torch.float32)}
+        verdicts, tags = torch.tensor(correct, dtype=torch.float32), [one["tag"] for one in asked]
+        of_task = {task: torch.tensor([tag == task for tag in tags]) for task in TASKS}
+        tasks = {f"geneval_{task}": verdicts.where(own, torch.nan) for task, own in of_task.items()}
+        return {"geneval": verdicts, **tasks}
 
     def instances(self, images: Images) -> list[list[Instance]]:
         """What the detector finds in each image uint8 (B, H, W, 3)."""
