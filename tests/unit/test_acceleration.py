@@ -4,6 +4,7 @@ import functools
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from workflow_scripts.lib.diffusion.acceleration import compile_blocks, use_channels_last
 from workflow_scripts.lib.diffusion.pipelines import denoiser_of, load_pipeline
@@ -119,3 +120,31 @@ def test_nothing_is_rounded_where_all_weights_are_trained(network):
         assert torch.equal(
             denoiser.predict_reference(noisy, timesteps, **text), predict(network, noisy, timesteps, **text)
         )
+
+
+class Operations(TorchDispatchMode):
+    """What torch computes, in order, with the shapes and dtypes it does so on."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if "detach" not in str(operation):  # of what is kept for the backward pass
+            tensors = [argument for argument in args if isinstance(argument, torch.Tensor)]
+            self.seen.append((str(operation), *((tuple(one.shape), one.dtype) for one in tensors)))
+        return operation(*args, **(kwargs or {}))
+
+
+def test_with_gradients_adapters_are_computed_by_the_same_operations(sd3):
+    """Which kernels they take is the GPU's choice, but GRPO's ratios need the same to choose from."""
+    training = OptimiserSettings(1e-3, scope="lora", lora_rank=2, lora_targets="attn")
+    denoiser = Denoiser(sd3, training, needs_reference=False)
+    denoiser.prepare(Accelerator())
+    noisy, timesteps, text = inputs_of(sd3)
+    seen = {}
+    for wanted in (False, True):
+        with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(wanted), Operations() as operations:
+            predict(denoiser.network, noisy, timesteps, **text)
+        seen[wanted] = operations.seen
+    assert len(seen[True]) > 100 and seen[True] == seen[False]

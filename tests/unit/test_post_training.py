@@ -344,5 +344,9 @@ def test_processes_of_a_machine_share_the_threads_of_their_job(monkeypatch):
     torch.set_num_threads(before)
 
 
+def test_processes_send_each_other_gradients_but_no_constant_tables():
+    assert accelerator_of(SETTINGS).ddp_handler.broadcast_buffers is False
+
+
 def nothing(*args):
     return contextlib.nullcontext()

@@ -120,7 +120,8 @@ def accelerator_of(settings: OptimiserSettings):
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
     torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-    handlers = [InitProcessGroupKwargs(timeout=PATIENCE), DistributedDataParallelKwargs(gradient_as_bucket_view=True)]
+    shared = {"gradient_as_bucket_view": True, "broadcast_buffers": False}  # SD3's one is a constant table of 0.9 GB
+    handlers = [InitProcessGroupKwargs(timeout=PATIENCE), DistributedDataParallelKwargs(**shared)]
     return Accelerator(
         mixed_precision=settings.mixed_precision, cpu=not torch.cuda.is_available(), kwargs_handlers=handlers
     )
