@@ -143,7 +143,8 @@ def test_a_still_clip_is_consistent(clips):
 
 
 def test_consistency_by_dino_is_of_whole_frames_and_needs_no_pooling_layer(tmp_path):
-    """DINO is published without one; VBench resizes the shorter edge and crops nothing."""
+    """DINO is published without one; VBench resizes the shorter edge without antialiasing and crops nothing."""
+    from torchvision.transforms.functional import resize
     from transformers import ViTConfig, ViTModel
 
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -154,8 +155,9 @@ def test_consistency_by_dino_is_of_whole_frames_and_needs_no_pooling_layer(tmp_p
     model.save_pretrained(tmp_path)
     half = [0.5] * 3
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": 32, "image_mean": half, "image_std": half}))
-    clips = np.random.default_rng(0).integers(0, 255, (2, 3, 32, 64, 3)).astype(np.uint8)
-    pixels = torch.from_numpy(clips.reshape(6, 32, 64, 3)).permute(0, 3, 1, 2) / 127.5 - 1
+    clips = np.random.default_rng(0).integers(0, 255, (2, 3, 80, 161, 3)).astype(np.uint8)
+    pixels = resize(torch.from_numpy(clips.reshape(6, 80, 161, 3)).permute(0, 3, 1, 2), 32, antialias=False) / 127.5 - 1
+    assert pixels.shape == (6, 3, 32, 64)
     with torch.no_grad():
         cls = model(pixels, interpolate_pos_encoding=True).last_hidden_state[:, 0]
     found = FrameConsistency(tmp_path).encode(clips)["subject_consistency"]

@@ -46,6 +46,7 @@ class Preprocessing:
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
     mode: str = "bicubic"
+    antialias: bool = True
 
     @classmethod
     def square(cls, size: int, **options: object) -> Preprocessing:
@@ -88,7 +89,8 @@ class Preprocessing:
             raise UserError("this model is for images, but it was given clips; choose a model of clips for them")
         pixels = torch.as_tensor(images).to(device).permute(0, 3, 1, 2)
         if self.size is not None:
-            pixels = resize_uint8(pixels, self._target(pixels.shape[-2:]), self.mode)
+            resize = resize_uint8 if self.antialias else resize_without_antialias
+            pixels = resize(pixels, self._target(pixels.shape[-2:]), self.mode)
         if self.crop is not None:
             pixels = centre_crop(pixels, self.crop)
         scale = torch.tensor(self.std, device=device).mul(255).reciprocal().view(1, 3, 1, 1)
@@ -119,6 +121,12 @@ def resize_in_two_passes(pixels: Tensor, size: tuple[int, int], mode: str) -> Te
         resized = interpolate(pixels.float(), size=shape, mode=mode, antialias=True, align_corners=False)
         pixels = resized.round_().clamp_(0, 255).to(torch.uint8)
     return pixels
+
+
+def resize_without_antialias(pixels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """Resize of uint8 (B, C, H, W) to whole levels from nearest pixels, as torchvision with `antialias=False`."""
+    resized = interpolate(pixels.float(), size=size, mode=mode, align_corners=False)
+    return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def centre_crop(pixels: Tensor, size: tuple[int, int]) -> Tensor:

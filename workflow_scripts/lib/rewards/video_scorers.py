@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class FrameConsistency:
     """Two dimensions of VBench: subject_consistency by a vision transformer's CLS tokens, temporal_flickering.
 
-    VBench's own network is DINO ViT-B/16, and it sees whole frames, whatever their proportions; the folder may also
-    hold a CLIP, whose vision tower is then taken.
+    VBench's own network is DINO ViT-B/16. It sees whole frames, whatever their proportions, resized bilinearly and
+    without antialiasing. The folder may also hold a CLIP, whose vision tower is then taken.
     """
 
     def __init__(self, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
@@ -35,7 +36,7 @@ class FrameConsistency:
         is_clip = config.model_type.startswith("clip")
         kind, more = (CLIPVisionModel, {}) if is_clip else (ViTModel, {"add_pooling_layer": False})  # DINO has none
         self.model = from_pretrained(kind, folder, device, dtype, **more)
-        self.preprocess = Preprocessing.from_folder(folder)
+        self.preprocess = replace(Preprocessing.from_folder(folder), mode="bilinear", antialias=False)
 
     @torch.inference_mode()
     def encode(self, images: np.ndarray, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
