@@ -7,7 +7,7 @@ from math import ceil
 from pathlib import Path
 
 from workflow_scripts.lib.downloads import downloads_of_data, downloads_of_model, with_parts
-from workflow_scripts.lib.heads import enter
+from workflow_scripts.lib.head_processes import enter
 from workflow_scripts.lib.jobs import ONLY_LOOKS
 from workflow_scripts.lib.models import identity
 from workflow_scripts.lib.provenance import code_of, fingerprint

@@ -11,7 +11,7 @@ from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.locks import sole_writer
 from workflow_scripts.lib.options import add_options_of, settings_of
 from workflow_scripts.lib.rewards.discriminator_settings import DiscriminatorSettings
-from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
+from workflow_scripts.lib.training.discriminator_schedule import DiscriminatorSchedule
 from workflow_scripts.lib.training.options import add_policy_options
 from workflow_scripts.lib.training.settings import GRPOSettings, OptimiserSettings
 

@@ -14,7 +14,7 @@ from workflow_scripts.lib.rewards.adversarial import (
     hinge_loss,
     jitter_factors,
 )
-from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
+from workflow_scripts.lib.training.discriminator_schedule import DiscriminatorSchedule
 
 
 def random_scores() -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.files import read_json
 from workflow_scripts.lib.rewards.online import OnlineScorer, WeightedSum
 from workflow_scripts.lib.training import grpo_training
-from workflow_scripts.lib.training.adversarial import DiscriminatorSchedule
+from workflow_scripts.lib.training.discriminator_schedule import DiscriminatorSchedule
 from workflow_scripts.lib.training.judges import Judges, Replay
 from workflow_scripts.lib.training.online_training import train_online
 from workflow_scripts.lib.training.policy_job import PolicyJob

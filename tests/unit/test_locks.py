@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from workflow_scripts.lib import locks
-from workflow_scripts.lib.heads import enter
+from workflow_scripts.lib.head_processes import enter
 from workflow_scripts.lib.locks import described, hold, owners, sole_writer
 
 WRITER = """
@@ -29,7 +29,7 @@ with sole_writer(out):
 HEAD = """
 import sys, time
 from pathlib import Path
-from workflow_scripts.lib.heads import enter
+from workflow_scripts.lib.head_processes import enter
 own = enter(Path(sys.argv[1]))
 Path(sys.argv[2]).touch()
 time.sleep(60)

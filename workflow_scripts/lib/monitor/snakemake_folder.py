@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..heads import HEADS, LOCKS
+from ..head_processes import HEADS, LOCKS
 from ..locks import described, holder
 
 HEADER = re.compile(r"(Error in rule|rule|localrule|checkpoint) (\w+):$")

@@ -15,8 +15,8 @@ from ..diffusion.acceleration import one_attention_kernel
 from ..errors import UserError
 from ..progress import Progress
 from ..seeds import seed_of
-from .adversarial import PATIENCE, DiscriminatorSchedule
 from .denoiser import Denoiser
+from .discriminator_schedule import PATIENCE, DiscriminatorSchedule
 from .grpo import advantages, grpo_losses
 from .judges import DISCRIMINATOR, ON_REFERENCES, REWARD, Judges, Replay, gather_pairs
 from .rollouts import MicroBatch, Rollout, Sampler

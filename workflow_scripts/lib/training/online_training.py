@@ -9,7 +9,7 @@ import torch
 from ..diffusion.pipelines import place
 from ..files import atomic_write
 from ..tables import write_table
-from .adversarial import DiscriminatorSchedule
+from .discriminator_schedule import DiscriminatorSchedule
 from .grpo_training import GRPOTraining, print_arithmetic
 from .judges import Judges, JudgesRecipe
 from .policy_job import PolicyJob
