@@ -85,6 +85,11 @@ class HubFiles:
         commit = self.commit or (folder.name if self.folder is None else _commit(folder, next(iter(files))))
         return {"hub": self.repository, "revision": self.revision, "commit": commit, "files": files}
 
+    def named(self) -> list[Path]:
+        """Where those files lie that were asked for by name."""
+        folder = self._local()
+        return [folder / name for name in self.patterns if (folder / name).is_file()]
+
     @property
     def _fixed(self) -> str:
         return self.commit or self.revision

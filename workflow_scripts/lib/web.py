@@ -68,6 +68,10 @@ class UrlFile:
         about = {"bytes": self.path.stat().st_size, "sha256": sha256(self.path)}
         return {"url": self.url, "files": {self.path.name: about}}
 
+    def named(self) -> list[Path]:
+        """Where it lies when it was fetched."""
+        return [self.path]
+
     @property
     def _packed(self) -> bool:
         return self.url.endswith(".zip") and self.path.suffix != ".zip"
