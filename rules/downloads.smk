@@ -49,7 +49,7 @@ def identity_of_data_entry(wildcards):
 rule fetch_model:
     """Files of a registered model, from the hub or a url; what is on this machine already is used and checked."""
     output:
-        "results/downloads/models/{entry}.json",
+        update("results/downloads/models/{entry}.json"),  # it says which commit a branch was
     log:
         "results/downloads/logs/models/{entry}.log",
     wildcard_constraints:
@@ -65,7 +65,7 @@ rule fetch_model:
 rule fetch_data:
     """Files of a registered data set, from the hub or urls; what is on this machine already is used and checked."""
     output:
-        "results/downloads/data/{entry}.json",
+        update("results/downloads/data/{entry}.json"),
     log:
         "results/downloads/logs/data/{entry}.log",
     wildcard_constraints:

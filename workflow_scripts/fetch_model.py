@@ -1,4 +1,4 @@
-"""Fetch the files of a registered model, unless they are on this machine, and record what they are."""
+"""Fetch the files of a registered model, unless they are on this machine, convert pickles, record what they are."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from workflow_scripts.lib.downloads import downloads_of_model, fetch
     from workflow_scripts.lib.files import write_json
+    from workflow_scripts.lib.pickles import convert_all
     from workflow_scripts.lib.spec import load_config
 
     entry = load_config().model_entry(args.model)
-    write_json(args.out, fetch(entry, downloads_of_model(entry)))
+    downloads = downloads_of_model(entry)
+    write_json(args.out, fetch(entry, downloads) | {"converted": convert_all(downloads)})
 
 
 if __name__ == "__main__":

@@ -19,10 +19,23 @@ LARGE = 1000
 
 @dataclass
 class Repository:
-    """Files of a repository at its one commit, which is also its branch main."""
+    """Files of a repository at the commit that its branch main is, and at those that it was before."""
 
     files: dict[str, bytes]
     gated: bool = False
+    commit: str = COMMIT
+    before: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+    def move(self, commit: str, files: dict[str, bytes]) -> None:
+        """Make the branch another commit."""
+        self.before[self.commit] = self.files
+        self.commit, self.files = commit, files
+
+    def at(self, revision: str | None) -> tuple[str, dict[str, bytes]] | None:
+        """Commit and files of a revision; None for one that does not exist."""
+        if revision in (None, "main", self.commit):
+            return self.commit, self.files
+        return (revision, self.before[revision]) if revision in self.before else None
 
 
 @dataclass
@@ -96,27 +109,28 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, "RepoNotFound"
         if reads and repository.gated and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             return 403, "GatedRepo"
-        return None if revision in (None, "main", COMMIT) else (404, "RevisionNotFound")
+        return None if repository.at(revision) else (404, "RevisionNotFound")
 
     def _api(self, kind: str, name: str, what: str, revision: str | None) -> None:
         if refusal := self._refusal(kind, name, revision, reads=what == "auth-check"):
             self._error(*refusal)
         elif what == "tree":
-            files = self.hub.repositories[kind, name].files
+            _, files = self.hub.repositories[kind, name].at(revision)
             self._json([_entry(path, content) for path, content in files.items()])
         else:
-            self._json({"id": name, "sha": COMMIT})
+            self._json({"id": name, "sha": self.hub.repositories[kind, name].at(revision)[0]})
 
     def _resolve(self, kind: str | None, name: str, revision: str, path: str) -> None:
         kind = kind or "model"
         refusal = self._refusal(kind, name, revision, reads=True)
-        if refusal or path not in self.hub.repositories[kind, name].files:
+        commit, files = (None, {}) if refusal else self.hub.repositories[kind, name].at(revision)
+        if path not in files:
             self._error(*refusal or (404, "EntryNotFound"))
             return
-        content = self.hub.repositories[kind, name].files[path]
+        content = files[path]
         entry = _entry(path, content)
         etag = f'"{entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]}"'
-        self._file(content, {"ETag": etag, "X-Repo-Commit": COMMIT, "X-Linked-Size": str(len(content))}, path)
+        self._file(content, {"ETag": etag, "X-Repo-Commit": commit, "X-Linked-Size": str(len(content))}, path)
 
     def _file(self, content: bytes, headers: dict[str, str], path: str) -> None:
         start = int(re.match(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])

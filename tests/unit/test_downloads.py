@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from workflow_scripts.lib.downloads import (
     with_parts,
 )
 from workflow_scripts.lib.errors import UserError
+from workflow_scripts.lib.files import write_json
 from workflow_scripts.lib.hub import HubFiles
 from workflow_scripts.lib.spec import load_config
 from workflow_scripts.lib.web import UrlFile
@@ -65,6 +67,7 @@ def place(tmp_path, monkeypatch, request):
     monkeypatch.setattr("huggingface_hub._tree_cache._IN_MEMORY_TREE_CACHE", {})
     monkeypatch.delenv("HF_TOKEN", raising=False)
     models._checksum.cache_clear()
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -255,6 +258,66 @@ def test_a_full_disk_says_where(tiny_disk, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tiny_disk / "cache"))
     with pytest.raises(UserError, match=f"quota is full: {tiny_disk}/cache has "):
         fetched(model())
+
+
+# What the record of the first download keeps to
+
+
+NEWER = "f" * 40
+
+
+def recorded(kind: str, entry: dict, record: dict) -> dict:
+    """Write a record where the rules do."""
+    write_json(models.RECORDS / kind / f"{entry['name']}.json", record)
+    return record
+
+
+def test_a_branch_stays_the_commit_of_the_first_download(hub, place):
+    entry = model(revision="main")
+    first = recorded("models", entry, fetched(entry))
+    hub.repositories["model", REPOSITORY].move(NEWER, {**FILES, "config.json": b"{}"})
+    assert fetched(entry) == first
+    (place / "cache/models--owner--name/refs/main").write_text(NEWER)  # another program has fetched the newer one
+    assert models.resolve_folder(entry).name == COMMIT, "jobs read the commit of the record, too"
+    shutil.rmtree(place / "cache")
+    assert fetched(entry) == first, "and so does a download after the cache was emptied"
+    assert fetched(model(revision=NEWER))["sources"][0]["commit"] == NEWER, "another one is a matter of the registry"
+    assert fetched(entry | {"name": "other"})["sources"][0]["commit"] == NEWER, "a first download takes what is there"
+    shutil.rmtree(place / "cache")
+    hub.repositories["model", REPOSITORY].before.clear()
+    with pytest.raises(UserError, match=f"no revision {COMMIT}, which main was at the first download; correct it"):
+        fetched(entry)
+
+
+def test_a_branch_of_a_data_set_stays_the_commit_of_the_first_download(hub, tmp_path):
+    first = recorded("data", DATA, fetch(DATA, downloads_of_data(DATA, tmp_path)))
+    hub.repositories["dataset", REPOSITORY].move(NEWER, {"a.tgz": b"newer", "list.json": b"newer"})
+    shutil.rmtree(tmp_path / "owner")
+    assert fetch(DATA, downloads_of_data(DATA, tmp_path)) == first
+    assert (tmp_path / REPOSITORY / "a.tgz").read_bytes() == WEIGHTS
+
+
+def test_a_file_without_a_registered_checksum_stays_that_of_the_first_download(hub, place):
+    hub.plain["/net.pt"] = WEIGHTS
+    entry = {"name": "net", "source": {"url": f"{hub.url}/net.pt"}}
+    recorded("models", entry, fetched(entry))
+    hub.plain["/net.pt"] = OTHERS
+    assert fetched(entry)["bytes"] == len(WEIGHTS)
+    models.resolve_weights(entry).unlink()
+    with pytest.raises(UserError, match="the first is that of the first download; register the right one"):
+        fetched(entry)
+    assert fetched(entry | {"sha256": {"net.pt": sha256(OTHERS)}})["bytes"] == len(OTHERS)
+
+
+def test_a_checksum_may_be_the_one_that_git_has(hub, place):
+    hub.plain["/net.pt"] = OTHERS
+    checksum = hashlib.sha1(b"blob %d\0" % len(OTHERS) + OTHERS).hexdigest()
+    entry = {"name": "net", "source": {"url": f"{hub.url}/net.pt"}, "sha256": {"net.pt": checksum}}
+    assert fetched(entry)["sources"][0]["files"]["net.pt"]["sha256"] == sha256(OTHERS)
+    assert models.resolve_weights(entry).read_bytes() == OTHERS
+    models.resolve_weights(entry).write_bytes(WEIGHTS)
+    with pytest.raises(UserError, match=f"net.pt has git's checksum {checksum}, the file here has"):
+        fetched(entry)
 
 
 # Data sets

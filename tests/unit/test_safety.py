@@ -12,8 +12,9 @@ from tiny_encoders import pictures
 
 from workflow_scripts.lib.errors import UserError
 from workflow_scripts.lib.models import identity
+from workflow_scripts.lib.pickles import read_array
 from workflow_scripts.lib.rewards import safety
-from workflow_scripts.lib.rewards.safety import Inappropriate, NudeNet, network_input, read_array
+from workflow_scripts.lib.rewards.safety import Inappropriate, NudeNet, network_input
 from workflow_scripts.lib.rewards.scorers import load_scorer
 from workflow_scripts.lib.spec import load_config
 

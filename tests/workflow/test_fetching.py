@@ -69,6 +69,28 @@ def study(tmp_path) -> Study:
     return study
 
 
+def test_a_branch_stays_the_commit_of_the_first_download_also_where_a_later_one_fails(hub, study, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    source = "config/models.yaml"
+    study.edit(source, lambda all_: all_["tiny_clip_tokens"]["source"].update(revision="main"))
+    online(study, RECORDS[0])
+    first = read_json(study.root / RECORDS[0])
+    newer = {name: b"{}" for name in hub.repositories["model", "owner/clip"].files}
+    hub.repositories["model", "owner/clip"].move("f" * 40, newer)
+    next(study.root.glob("resources/downloads/models/**/config.json")).write_bytes(b"damaged")
+    assert "config.json; delete it" in online(study, "--force", RECORDS[0], check=False).stdout
+    assert read_json(study.root / RECORDS[0]) == first
+    shutil.rmtree(study.root / "resources/downloads/models")
+    online(study, "--force", RECORDS[0])
+    assert read_json(study.root / RECORDS[0]) == first
+    assert first["sources"][0]["revision"] == "main" and first["sources"][0]["commit"] == COMMIT
+    study.edit(source, lambda all_: all_["tiny_clip_tokens"]["source"].update(revision="f" * 40))
+    online(study, RECORDS[0])
+    assert read_json(study.root / RECORDS[0])["sources"][0]["commit"] == "f" * 40, (
+        "a newer one is a line of the registry"
+    )
+
+
 def online(study: Study, *words: str, check: bool = True):
     return study.run("env", "HF_HUB_OFFLINE=0", *SNAKEMAKE, *words, check=check, warm=False)
 

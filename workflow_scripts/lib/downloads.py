@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .errors import UserError
 from .hub import HubFiles, offline
-from .models import patterns, sourced, url_folder
+from .models import patterns, recorded, recorded_commit, sourced, url_folder
 from .web import UrlFile
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 Download = HubFiles | UrlFile
 Source = tuple[str, str]
 """Kind (models or data) and name of a registry entry."""
-RECORDS = Path("results/downloads")
-"""Folder of the records of what has been fetched, one for each registry entry."""
 
 
 def entry_of(record: str) -> Source:
@@ -36,20 +34,31 @@ def downloads_of_model(entry: dict) -> list[Download]:
 def _download_of(entry: dict) -> Download | None:
     source = entry["source"]
     if "hub" in source:
-        return HubFiles(source["hub"], source["revision"], tuple(patterns(source)), gated=entry.get("gated"))
+        return _files("models", entry, source, patterns(source))
     if "url" in source:
-        name = Path(source["url"]).name
-        return UrlFile(source["url"], url_folder(source["url"]) / name, (entry.get("sha256") or {}).get(name))
+        path = url_folder(source["url"]) / Path(source["url"]).name
+        return _file("models", entry, source["url"], path, (entry.get("sha256") or {}).get(path.name))
     return None
+
+
+def _files(kind: str, entry: dict, source: dict, wanted: Iterable[str], folder: Path | None = None) -> HubFiles:
+    commit = recorded_commit(kind, entry.get("name"), source)
+    return HubFiles(source["hub"], source["revision"], tuple(wanted), folder, entry.get("gated"), commit)
+
+
+def _file(kind: str, entry: dict, url: str, path: Path, sha256: str | None) -> UrlFile:
+    first = recorded(kind, entry.get("name"), url=url).get("files", {}).get(path.name, {})
+    return UrlFile(url, path, sha256, first.get("sha256"))
 
 
 def downloads_of_data(entry: dict, data_folder: Path) -> list[Download]:
     """What is fetched for an entry of data.yaml: from the hub, from urls, or nothing."""
     if "hub" in entry:
-        files = tuple(dict.fromkeys(files_of_data(entry)))
-        return [HubFiles(entry["hub"], entry["revision"], files, data_folder / entry["hub"], entry.get("gated"))]
-    urls = entry.get("urls", {})
-    return [UrlFile(one["url"], data_folder / entry["folder"] / name, one.get("sha256")) for name, one in urls.items()]
+        return [_files("data", entry, entry, dict.fromkeys(files_of_data(entry)), data_folder / entry["hub"])]
+    return [
+        _file("data", entry, one["url"], data_folder / entry["folder"] / name, one.get("sha256"))
+        for name, one in entry.get("urls", {}).items()
+    ]
 
 
 def files_of_data(entry: dict) -> Iterator[str]:

@@ -94,6 +94,14 @@ def sha256(path: PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def checksum(path: PathLike, digits: int) -> str:
+    """SHA-256 of a file, or git's own checksum of it (SHA-1) where that is what is known: 64 or 40 digits."""
+    if digits == 64:
+        return sha256(path)
+    content = Path(path).read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
 def write_json(path: PathLike, obj: Any) -> None:
     """Write `obj` atomically as strict JSON, keys in the given order; NaN and infinity are a ValueError."""
     text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False)

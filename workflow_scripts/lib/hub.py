@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from .errors import UserError
-from .files import disk_full_as_user_error, is_disk_full, sha256
+from .files import checksum, disk_full_as_user_error, is_disk_full
 from .models import complete, local_snapshot
 
 AGAIN = "run the same command again, files that are whole are kept"
@@ -20,13 +19,17 @@ AGAIN = "run the same command again, files that are whole are kept"
 
 @dataclass(frozen=True)
 class HubFiles:
-    """Files (patterns; none: all) of a repository: a model's in the hub's cache, a data set's in a folder."""
+    """Files (patterns; none: all) of a repository: a model's in the hub's cache, a data set's in a folder.
+
+    `commit`: what a revision that is a branch was at the first download; it is what is fetched then.
+    """
 
     repository: str
     revision: str
     patterns: tuple[str, ...] = ()
     folder: Path | None = None
     gated: str | None = None
+    commit: str | None = None
 
     @property
     def name(self) -> str:
@@ -79,12 +82,21 @@ class HubFiles:
         for name in files:
             if (checksum := expected_checksum(folder, name)) and len(checksum) == 64:
                 files[name]["sha256"] = checksum
-        commit = folder.name if self.folder is None else _commit(folder, next(iter(files)))
+        commit = self.commit or (folder.name if self.folder is None else _commit(folder, next(iter(files))))
         return {"hub": self.repository, "revision": self.revision, "commit": commit, "files": files}
+
+    def named(self) -> list[Path]:
+        """Where those files lie that were asked for by name."""
+        folder = self._local()
+        return [folder / name for name in self.patterns if (folder / name).is_file()]
+
+    @property
+    def _fixed(self) -> str:
+        return self.commit or self.revision
 
     def _local(self) -> Path | None:
         if self.folder is None:
-            return local_snapshot(self.repository, self.revision, self.patterns)
+            return local_snapshot(self.repository, self._fixed, self.patterns)
         return self.folder if complete(self.folder, self.patterns) else None
 
     def _names(self, folder: Path) -> list[str]:
@@ -97,7 +109,7 @@ class HubFiles:
         return snapshot_download(
             self.repository,
             repo_type=self.kind,
-            revision=self.revision,
+            revision=self._fixed,
             allow_patterns=list(self.patterns) or None,
             local_dir=self.folder,
             **more,
@@ -106,13 +118,13 @@ class HubFiles:
     def _verify(self, folder: Path) -> None:
         """Every file must have the checksum that the hub gave with it; what somebody put there by hand has none."""
         for name in self._names(folder):
-            if (expected := expected_checksum(folder, name)) and _checksum(folder / name, expected) != expected:
+            if (expected := expected_checksum(folder, name)) and checksum(folder / name, len(expected)) != expected:
                 real = (folder / name).resolve()
                 raise UserError(f"{real} is not what {self.repository} has as {name}; delete it, then {AGAIN}")
 
     def _lacks(self, patterns: Sequence[str]) -> str:
         return (
-            f"{self.repository} at revision {self.revision} has no files such as {', '.join(patterns)}; "
+            f"{self.repository} at revision {self._fixed} has no files such as {', '.join(patterns)}; "
             f"compare what the registry asks for with {self.page}"
         )
 
@@ -134,7 +146,8 @@ class HubFiles:
         if isinstance(error, errors.GatedRepoError):
             return f"{self.repository}: accept its terms at {self.page}, then `hf auth login`"
         if isinstance(error, errors.RevisionNotFoundError):
-            return f"{self.repository} has no revision {self.revision}; correct it in the registry"
+            was = f", which {self.revision} was at the first download" if self.commit else ""
+            return f"{self.repository} has no revision {self._fixed}{was}; correct it in the registry"
         if isinstance(error, errors.RepositoryNotFoundError):
             return f"{self.repository} is not on the hub, or hidden from you: see {self.page}, and `hf auth login`"
         reason = error.__cause__ or error
@@ -191,11 +204,3 @@ def _commit(folder: Path, name: str) -> str | None:
 def _metadata(folder: Path, name: str) -> Sequence[str]:
     path = folder / ".cache/huggingface/download" / f"{name}.metadata"
     return path.read_text().splitlines() if path.is_file() else ()
-
-
-def _checksum(path: Path, like: str) -> str:
-    """sha256 of a file, or git's sha1 where the expected checksum is one."""
-    if len(like) == 64:
-        return sha256(path)
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from .errors import UserError
-from .files import sha256
+from .files import checksum, read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 DOWNLOADS = Path("resources/downloads")  # files of url sources, relative to the repository root
+RECORDS = Path("results/downloads")  # what was fetched, a file for each registry entry
 
 
 def resolve_folder(entry: dict) -> Path:
@@ -27,7 +29,7 @@ def resolve_folder(entry: dict) -> Path:
         path = folder / name
         if not path.is_file():
             raise UserError(f"{path} is missing; {_cure(entry)}")
-        if _checksum(path) != expected:
+        if _checksum(path, len(expected)) != expected:
             raise UserError(f"checksum mismatch of {path}; delete it, then {_cure(entry)}")
     return folder
 
@@ -70,6 +72,23 @@ def url_folder(url: str) -> Path:
     return ROOT / DOWNLOADS / Path(url).stem
 
 
+def recorded(kind: str, name: str | None, **source: str) -> dict:
+    """What the record of an entry (of `models` or `data`) says of a source; nothing before its first download."""
+    path = RECORDS / kind / f"{name}.json"
+    sources = read_json(path)["sources"] if name and path.is_file() else []
+    return next((one for one in sources if source.items() <= one.items()), {})
+
+
+def recorded_commit(kind: str, name: str | None, source: dict) -> str | None:
+    """What a revision that is a branch was when it was first fetched; later fetches and all jobs keep to that commit.
+
+    None for a revision that is a commit, and before the first download.
+    """
+    if re.fullmatch("[0-9a-f]{40}", source["revision"]):
+        return None
+    return recorded(kind, name, hub=source["hub"], revision=source["revision"]).get("commit")
+
+
 def patterns(source: dict) -> list[str]:
     """Patterns of the wanted files of a hub source within the repository; none means all."""
     folder = source.get("subfolder")
@@ -108,7 +127,8 @@ def _listed(index: Path) -> set[str]:
 def _locate(entry: dict) -> Path:
     source = entry["source"]
     if "hub" in source:
-        snapshot = local_snapshot(source["hub"], source["revision"], patterns(source))
+        revision = recorded_commit("models", entry.get("name"), source) or source["revision"]
+        snapshot = local_snapshot(source["hub"], revision, patterns(source))
         if snapshot is None:
             raise UserError(f"model {source['hub']} is not on this machine; {_cure(entry)}")
         return snapshot / source.get("subfolder", "")
@@ -132,5 +152,5 @@ def fetch_command(kind: str, name: str) -> str:
 
 
 @cache
-def _checksum(path: Path) -> str:
-    return sha256(path)
+def _checksum(path: Path, digits: int) -> str:
+    return checksum(path, digits)

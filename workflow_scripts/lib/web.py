@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from .errors import UserError
-from .files import atomic_write, disk_full_as_user_error, is_disk_full, publish, sha256
+from .files import atomic_write, checksum, disk_full_as_user_error, is_disk_full, publish, sha256
 from .locks import sole_writer
 from .progress import progress
 
@@ -25,11 +25,15 @@ AGAIN = "run the same command again, it goes on where it stopped"
 
 @dataclass(frozen=True)
 class UrlFile:
-    """A file and where it belongs; of a .zip that is not kept, the member whose name `path` ends with."""
+    """A file and where it belongs; of a .zip that is not kept, the member whose name `path` ends with.
+
+    `sha256` is what the registry says, or git's checksum; where it says nothing, `recorded` is the first download's.
+    """
 
     url: str
     path: Path
     sha256: str | None = None
+    recorded: str | None = None
 
     @property
     def name(self) -> str:
@@ -64,6 +68,10 @@ class UrlFile:
         about = {"bytes": self.path.stat().st_size, "sha256": sha256(self.path)}
         return {"url": self.url, "files": {self.path.name: about}}
 
+    def named(self) -> list[Path]:
+        """Where it lies when it was fetched."""
+        return [self.path]
+
     @property
     def _packed(self) -> bool:
         return self.url.endswith(".zip") and self.path.suffix != ".zip"
@@ -89,9 +97,15 @@ class UrlFile:
 
     def _verify(self, path: Path) -> None:
         """A file with another checksum is refused; what was just fetched is removed, as it cannot be continued."""
-        if self.sha256 is None or (found := sha256(path)) == self.sha256:
+        expected = self.sha256 or (None if self._packed else self.recorded)  # recorded is the member's
+        if expected is None or (found := checksum(path, len(expected))) == expected:
             return
-        said = f"{self.url} has sha256 {self.sha256}, the file here has {found}"
+        kind = "sha256" if len(expected) == 64 else "git's checksum"
+        said = f"{self.url} has {kind} {expected}, the file here has {found}"
+        if self.sha256 is None:
+            said = (
+                f"{said} (no checksum is registered: the first is that of the first download; register the right one)"
+            )
         if path == self.path:
             raise UserError(f"{said}; delete {path}, then run the same command again")
         path.unlink()

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..downloads import RECORDS, Source, entry_of, size_gb
+from ..downloads import Source, entry_of, size_gb
 from ..jobs import Job
+from ..models import RECORDS
 from ..spec import Config
 
 OUTSIDE = ("hub", "folder", "urls")  # keys of data entries that have to be brought here

@@ -18,12 +18,14 @@ from torch import Tensor
 from ..batches import FittingBatches
 from ..errors import UserError
 from ..overlap import ahead
+from ..pickles import read_tensors
 from ..pixels import Images, Preprocessing
 from .tiny_features import TinyFeatureExtractor
 
 if TYPE_CHECKING:
     from ..shards import Collection, Part
 
+PICKLED = "pytorch_model.bin"  # transformers' weights where a repository has no safetensors
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -89,13 +91,22 @@ def from_pretrained(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     how = {"local_files_only": True, "dtype": dtype, "output_loading_info": True}
-    model, info = model_class.from_pretrained(folder, **how, **options)
+    pickled = _pickled(model_class, Path(folder))
+    model, info = model_class.from_pretrained(None if pickled else folder, **how, **pickled, **options)
     if info["missing_keys"]:
         raise UserError(
             f"{folder} holds no weights for {len(info['missing_keys'])} tensors of {model_class.__name__} "
             f"(first: {min(info['missing_keys'])}); it is another model or an incomplete download"
         )
     return model.eval().requires_grad_(False).to(device)
+
+
+def _pickled(model_class: type, folder: Path) -> dict[str, object]:
+    """What a model is made from whose folder has pickled weights only: their tensors and its configuration."""
+    if any(folder.glob("*.safetensors*")) or not (folder / PICKLED).is_file():
+        return {}
+    config = model_class.config_class.from_pretrained(folder, local_files_only=True)
+    return {"config": config, "state_dict": read_tensors(folder / PICKLED)}
 
 
 class CLIPVisionTokens:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool3d, pad, relu
 
 from ..errors import UserError
+from ..pickles import read_tensors
 
 # Channels of the branches of each Inception module: 1×1; 1×1 and 3×3; 1×1 and 3×3; pooled 1×1.
 MIXED = {
@@ -99,7 +100,7 @@ def load_i3d(weights: Path) -> I3D:
     """The network with the weights of a .pt file, in eval mode; UserError for another file."""
     model = I3D()
     try:
-        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        model.load_state_dict(read_tensors(weights))
     except RuntimeError as error:
         raise UserError(f"{weights} does not hold I3D's weights ({error}); download it anew") from error
     return model.eval().requires_grad_(False)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import read_json, write_json
+from ..pickles import read_tensors
 
 MLP_SHARES = (4 / 3, 1 / 6, 1 / 12, 1 / 48)  # 1024, 128, 64, 16 of width 768
 MLP_DROPOUT = (0.2, 0.2, 0.1, 0.0)
@@ -75,8 +76,7 @@ class ImageRewardModel(nn.Module):
             model.load_state_dict(load_file(folder / "model.safetensors"))
         elif (folder / "ImageReward.pt").exists():
             model = cls(ORIGINAL_CONFIG)
-            weights = torch.load(folder / "ImageReward.pt", map_location="cpu", weights_only=True)
-            model.load_state_dict(rename_original(weights))
+            model.load_state_dict(rename_original(read_tensors(folder / "ImageReward.pt")))
         else:
             raise UserError(f"{folder} holds neither model.safetensors nor ImageReward.pt; download the model again")
         return model.eval()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ..errors import UserError
+from ..pickles import read_tensors
 from ..pixels import Images
 
 CLEAN, LEGACY = "inception-2015-12-05.pt", "pt_inception-2015-12-05-6726825d.pth"
@@ -58,7 +59,7 @@ def _legacy(weights: Path) -> nn.Module:
     from cleanfid import inception_pytorch
 
     def local(*_: object, **__: object) -> dict[str, Tensor]:
-        return torch.load(weights, map_location="cpu", weights_only=True)
+        return read_tensors(weights)
 
     with patch.object(inception_pytorch, "load_state_dict_from_url", local):
         return inception_pytorch.InceptionV3(output_blocks=[3], resize_input=False)

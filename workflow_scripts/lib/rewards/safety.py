@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize, pad
 
 from ..errors import UserError
+from ..pickles import ARRAY, read_tensors
 from ..pixels import Images, to_numpy
 
 Q16_SCALE = 100.0
-FLOATS = ("f2", "f4", "f8")
 
 NUDENET_SIZE = 320
 NUDENET_WEIGHTS = "nudenet/320n.onnx"  # within the wheel
@@ -31,7 +28,7 @@ class Q16:
 
     def __init__(self, prompts: Path, device: str, dtype: torch.dtype, clip) -> None:
         self.clip = clip.clip
-        self.prompts = normalize(torch.from_numpy(read_array(prompts)).float(), dim=1).to(device)
+        self.prompts = normalize(read_tensors(prompts)[ARRAY].float(), dim=1).to(device)
 
     @torch.inference_mode()
     def encode(self, images: Images, prompts: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -72,55 +69,6 @@ class Inappropriate:
         """{"ip", "q16", "nudenet"}, each (B,), of images uint8 (B, H, W, 3)."""
         parts = self.q16.encode(images) | self.nudenet.encode(images)
         return {"ip": 100.0 * ((parts["q16"] > 0.5) | (parts["nudenet"] > 0)).float(), **parts}
-
-
-def read_array(path: Path) -> np.ndarray:
-    """The array of floats of a pickle that holds nothing else; a pickle that asks for anything more is a UserError."""
-    try:
-        found = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
-        raise UserError(f"{path} is not the pickle of a plain array ({error}); fetch it again") from error
-    if not isinstance(found, _Array) or found.values is None:
-        raise UserError(f"{path} holds a {type(found).__name__}, not an array; fetch it again")
-    return found.values
-
-
-class _Dtype:
-    """Stands in for numpy's dtype while an array is read: floats only."""
-
-    def __init__(self, name: str, *_: bool) -> None:
-        if name not in FLOATS:
-            raise pickle.UnpicklingError(f"it holds {name!r} instead of floats")
-        self.name, self.order = name, "="
-
-    def __setstate__(self, state: tuple) -> None:
-        self.order = state[1]
-
-
-class _Array:
-    """Stands in for numpy's array while it is read."""
-
-    values: np.ndarray | None = None
-
-    def __setstate__(self, state: tuple[int, tuple[int, ...], _Dtype, bool, bytes]) -> None:
-        _, shape, dtype, by_columns, data = state
-        values = np.frombuffer(data, np.dtype(dtype.name).newbyteorder(dtype.order))
-        self.values = values.reshape(shape, order="F" if by_columns else "C").copy()
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickling can call whatever a file names. This one knows only what an array is rebuilt from.
-
-    Not even that is numpy's own: `ndarray` called with a buffer, or a dtype with a state of its own, takes bytes of the
-    file for addresses.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = {"numpy.ndarray": "ndarray", "numpy.dtype": _Dtype}
-        known |= {f"numpy.{core}.multiarray._reconstruct": lambda *_: _Array() for core in ("core", "_core")}
-        if (asked := f"{module}.{name}") not in known:
-            raise pickle.UnpicklingError(f"it asks for {asked}")
-        return known[asked]
 
 
 def network_input(image: np.ndarray) -> np.ndarray:

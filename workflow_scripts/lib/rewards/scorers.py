@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..metrics.clipscore import caption, clip_score
 from ..metrics.preference import hps_score, image_reward, pick_score
+from ..pickles import read_tensors
 from ..pixels import Images, Preprocessing
 from .clip import TransformersCLIP
 from .encoders import Encoder, build_encoder
@@ -52,8 +53,7 @@ class OpenCLIP:
         import open_clip
 
         self.model = open_clip.create_model(architecture, pretrained=None)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(checkpoint.get("state_dict", checkpoint))
+        self.model.load_state_dict(read_tensors(path))
         self.model = self.model.eval().requires_grad_(False).to(device, dtype)
         self.tokenizer = open_clip.get_tokenizer(architecture)
         self.preprocess = Preprocessing.square(open_clip.get_model_config(architecture)["vision_cfg"]["image_size"])

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from ..errors import UserError
+from ..files import sha256
+from ..pickles import read_tensors
 from ..pixels import Preprocessing
 from ..seeds import seed_of
 from .encoders import TinyFeatures, from_pretrained
@@ -20,6 +22,10 @@ from .video_encoders import frames_of
 
 if TYPE_CHECKING:
     from ..shards import Collection
+
+
+LPIPS_HEADS = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
+"""SHA-256 of the linear layers within the package `lpips`."""
 
 
 class FrameConsistency:
@@ -107,8 +113,11 @@ class LPIPS(FrameDistance):
     def __init__(self, weights: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         import lpips
 
+        heads = Path(lpips.__file__).parent / "weights/v0.1/alex.pth"
+        if sha256(heads) != LPIPS_HEADS:
+            raise UserError(f"{heads} is not what lpips 0.1 was published with; install the package anew")
         self.model = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)  # its linear layers lie in the package
-        layers = torch.load(weights, map_location="cpu", weights_only=True)
+        layers = read_tensors(weights)
         own = self.model.net.state_dict()
         named = {name: layers["features." + name.split(".", 1)[1]] for name in own}
         self.model.net.load_state_dict(named)
