@@ -24,7 +24,7 @@ if "HF_HOME" in os.environ:  # the hub's cache of this user or site
 os.environ.setdefault("HF_HUB_CACHE", CONFIG.settings["models_folder"])
 if CONFIG.scale(SCALE).warm_start:  # jobs of seconds share one process that has torch and diffusers imported
     os.environ.setdefault("WORKFLOW_WARM_START", str(os.getpid()))
-if workflow.is_main_process and ONLY_LOOKS not in os.environ:  # not in the job of a cluster
+if workflow.is_main_process and not workflow.output_settings.dryrun and ONLY_LOOKS not in os.environ:  # it makes things
     HEAD = enter(Path(".snakemake"))  # open for as long as this process lives
 
 

@@ -79,7 +79,6 @@ def metric_options(wildcards):
                 [about.get("minimum_images", counts["minimum_images_for_fid"]) for about in distances.values()],
                 default=counts["minimum_images_for_fid"],
             ),
-            "seed": parse_policy(wildcards.policy).replicate,
         }
     )
 

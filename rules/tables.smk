@@ -17,13 +17,15 @@ def metrics_files(scale, sheet, replicate=0):
 
 
 def metrics_of(wildcards):
-    """Metrics files of every row of a table, or of every rank and line of a figure."""
-    return metrics_files(wildcards.scale, wildcards.get("table") or wildcards.figure)
+    """Metrics files of every row of a table, or of every rank and line of a figure, in the replicates asked for."""
+    return metrics_of_replicates(wildcards, CONFIG.settings.get("replicates") or [0])
 
 
-def metrics_of_replicates(wildcards):
-    replicates = CONFIG.replicates(wildcards.scale)
-    return [path for one in replicates for path in metrics_files(wildcards.scale, wildcards.table, one)]
+def metrics_of_replicates(wildcards, replicates=None):
+    """The same in these replicates, or in all of the scale."""
+    sheet = wildcards.get("table") or wildcards.figure
+    replicates = replicates or CONFIG.replicates(wildcards.scale)
+    return [path for one in replicates for path in metrics_files(wildcards.scale, sheet, one)]
 
 
 def identity_of_table(wildcards):

@@ -5,6 +5,7 @@ import os
 import socket
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -24,6 +25,7 @@ from workflow_scripts.lib.training.online_training import train_online
 from workflow_scripts.lib.training.policy_job import PolicyJob
 from workflow_scripts.lib.training.references import References
 from workflow_scripts.lib.training.settings import GRPOSettings, OptimiserSettings
+from workflow_scripts.lib.training.updates import Updates
 
 PROMPTS = ["a frog on blue", "two cats on red", "the word SUN on green"]
 SETTINGS = GRPOSettings(
@@ -358,6 +360,19 @@ def test_the_average_is_updated_on_the_clock_of_optimiser_steps(tmp_path, sd3_en
         weights, _, _ = train(tmp_path / str(every), sd3_entry, training=replace(TRAINING, ema_every=every))
         moved[every] = max((weights[name] - before[name]).abs().max().item() for name in before)
     assert moved[7] < 1e-6 < moved[4]
+
+
+def test_the_average_forgets_where_it_began_faster_at_first():
+    """By hand: at its n-th update it keeps (1 + n) / (10 + n) of itself, `ema_decay` at most."""
+    denoiser = SimpleNamespace(trained=lambda: {"w": weight})
+    weight, settings = torch.nn.Parameter(torch.zeros(1)), OptimiserSettings(1.0, ema_decay=0.3, ema_every=2)
+    updates, average = Updates(denoiser, settings, steps=8), 0.0
+    for n, keep in ((1, 2 / 11), (2, 3 / 12), (3, 0.3), (4, 0.3)):
+        for _ in range(2):
+            weight.grad = torch.ones(1)
+            updates.apply(0.0)
+        average = keep * average + (1 - keep) * weight.item()
+        assert updates.average["w"].item() == pytest.approx(average), n
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

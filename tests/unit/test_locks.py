@@ -128,13 +128,13 @@ def test_an_owner_has_a_name_and_an_age(tmp_path):
     owner = {**owner, "since": time.time() - 3725, "slurm_job": "12"}
     assert described(owner).startswith(f"process {os.getpid()} on {socket.gethostname()} (SLURM job 12), for 1:02:0")
     file.close()
-    assert owners(tmp_path) == []
+    assert owners(tmp_path)[0] == []
     assert list(tmp_path.iterdir()) == []
 
 
 def owners_from_elsewhere(folder: Path) -> list[dict]:
     program = "import json, sys; from pathlib import Path; from workflow_scripts.lib.locks import owners; "
-    program += "print(json.dumps(owners(Path(sys.argv[1]))))"
+    program += "print(json.dumps(owners(Path(sys.argv[1]))[0]))"
     done = subprocess.run([sys.executable, "-c", program, str(folder)], check=True, capture_output=True, text=True)
     return locks.json.loads(done.stdout)
 
@@ -177,10 +177,24 @@ def test_a_head_of_another_host_is_not_taken_for_dead(folder, capfd):
     enter(folder).close()
     assert elsewhere.exists() and len(list((folder / "locks").iterdir())) == 1
     assert "Also running here: process 4711 on login1" in (said := capfd.readouterr().err)
-    assert f"If it was killed: rm {elsewhere}" in said
-    elsewhere.unlink()
+    assert f"If it was killed: rm {elsewhere} && snakemake --unlock" in said
+
+
+def test_locks_that_no_killed_head_of_ours_can_have_made_stay(folder, capfd):
+    """Another workflow may run in the folder; one of ours that ended takes its registration with it."""
+    program = "import sys; from pathlib import Path; from workflow_scripts.lib.head_processes import enter; "
+    program += "own = enter(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", program, str(folder)], check=True)
+    assert list((folder / "heads").iterdir()) == []
     enter(folder).close()
-    assert list((folder / "locks").iterdir()) == []
+    assert (folder / "locks/0.output.lock").exists(), "nobody was killed"
+    os.utime(folder / "locks/0.output.lock", (1, 1))
+    head = start(HEAD, folder, folder / "ready")
+    head.kill()
+    head.wait()
+    enter(folder).close()
+    assert (folder / "locks/0.output.lock").exists(), "it is older than the head that was killed"
+    assert "was killed" not in capfd.readouterr().err
 
 
 def test_where_no_locks_say_who_lives_those_of_snakemake_stay(folder, no_locks):

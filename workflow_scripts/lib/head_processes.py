@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import math
 import os
 import shlex
 import socket
@@ -21,8 +23,9 @@ AFTER_A_KILL = (
 def enter(folder: Path) -> IO[str] | None:
     """Register this process as a head in `folder` (.snakemake) until the file that is returned is closed.
 
-    Snakemake locks what it makes and names no owner; a head that is killed leaves these locks behind. Where no head
-    lives they are removed here, so that the same command goes on. Where one lives, or may live on another host, it is
+    Snakemake locks what it makes and names no owner; a head that is killed leaves these locks behind, and its
+    registration, which one that ends takes with it. Where a head was killed and none lives, locks that are no older
+    than it are removed here, so that the same command goes on. Where one lives, or may live on another host, it is
     named, and Snakemake decides: two heads may run side by side if they make nothing in common. None in a folder that
     cannot be written, or has no locks: there nobody can say which head lives, and `snakemake --unlock` is for the user
     to give.
@@ -30,8 +33,9 @@ def enter(folder: Path) -> IO[str] | None:
     path = folder / HEADS / f"{socket.gethostname()}-{os.getpid()}.lock"
     try:
         own = hold(path)  # first: of two that start together, each sees the other
-        running = owners(folder / HEADS, besides=path)
-        left = [] if running else list((folder / LOCKS).glob("*.lock"))
+        atexit.register(_leave, path, os.getpid())
+        running, killed = owners(folder / HEADS, besides=path)
+        left = [] if running else _locks_since(folder, killed)
         for path in left:
             path.unlink(missing_ok=True)
     except OSError:
@@ -41,6 +45,16 @@ def enter(folder: Path) -> IO[str] | None:
     return own
 
 
+def _leave(path: Path, process: int) -> None:
+    if os.getpid() == process:  # not a child of it
+        path.unlink(missing_ok=True)
+
+
+def _locks_since(folder: Path, began: list[float]) -> list[Path]:
+    """Snakemake's locks that killed heads may have left, by when these began: those that are no older."""
+    return [path for path in (folder / LOCKS).glob("*.lock") if path.stat().st_mtime >= min(began, default=math.inf)]
+
+
 def _told(owner: dict) -> str:
-    cure = f". If it was killed: rm {shlex.quote(owner['path'])}" if "path" in owner else ""
+    cure = f". If it was killed: rm {shlex.quote(owner['path'])} && snakemake --unlock" if "path" in owner else ""
     return f"Also running here: {described(owner)}{cure}"

@@ -53,21 +53,22 @@ def lock_of(out: Path) -> Path:
     return out.parent / f".{out.name}.lock"
 
 
-def owners(folder: Path, besides: Path | None = None) -> list[dict]:
-    """Who holds the locks of a folder now, but `besides`; locks of this host that nobody holds are removed.
+def owners(folder: Path, besides: Path | None = None) -> tuple[list[dict], list[float]]:
+    """Who holds the locks of a folder now, but `besides`, and when those signed who died; their locks are removed.
 
     One that was signed on another host counts as held, and its owner has its `path`: many file systems of clusters
     tell a host nothing of the others' locks. OSError where there are no locks: nobody can say there who lives.
     """
-    held = []
+    held, dead = [], []
     for path in sorted(set(folder.glob("*.lock")) - {besides}):
         with suppress(FileNotFoundError), open(path, "r+") as file:
             free, owner = _locked(file, or_error=True), _owner(file)
             if free and owner.get("host", socket.gethostname()) == socket.gethostname():
+                dead.append(os.fstat(file.fileno()).st_mtime)
                 path.unlink(missing_ok=True)
             else:
                 held.append(owner | {"path": str(path)} if free else owner)
-    return held
+    return held, dead
 
 
 def holder(path: Path) -> dict | None:

@@ -86,8 +86,3 @@ def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     a, b = a - a.mean(), b - b.mean(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         return (b @ a) / np.sqrt((a @ a) * np.square(b).sum(axis=-1))
-
-
-def spearman_estimate(x: np.ndarray, values: np.ndarray, columns: np.ndarray) -> Estimate:
-    """Spearman's rho of x (n,) and values (n,) with its interval from bootstrap columns (R, n) of the values."""
-    return interval(float(spearman(x, values)), spearman(x, columns))

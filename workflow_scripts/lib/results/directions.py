@@ -91,7 +91,7 @@ def _verdicts(sign: int, differences: dict[int, Estimate]) -> Iterator[dict]:
     if len(differences) < FEWEST_REPLICATES:
         raise UserError(
             f"a summary over replicates needs {FEWEST_REPLICATES} of them, got {len(differences)}; "
-            f"run more: --config replicates=[0,1,2]"
+            "state `replicates: [0, 1, 2]` in config/config.yaml"
         )
     for replicate, estimate in differences.items():
         yield {"replicate": str(replicate), **_bounds(estimate), "verdict": verdicts.direction(sign, estimate)}
