@@ -48,10 +48,11 @@ SRUN = (
 MEETING_POINT = (
     "--rdzv-backend c10d --rdzv-id $SLURM_JOB_ID --rdzv-endpoint $(hostname):$((20000 + SLURM_JOB_ID % 12000))"
 )
-# what the partitions of the site have room for; a job that asks for more fits nowhere
-PARTITIONS = load_document(Path("profiles/slurm/partitions.yaml")).data["partitions"].values()
+ELSEWHERE = workflow.resource_settings.nodes is not None  # whether jobs run on a cluster
+# what the partitions of the site have room for
+PARTITIONS = load_document(Path("profiles/slurm/partitions.yaml")).data["partitions"].values() if ELSEWHERE else []
 
-if workflow.is_main_process and workflow.resource_settings.nodes is not None:
+if workflow.is_main_process and ELSEWHERE:
     # jobs run elsewhere: `cores` of profiles/default, those of this machine, would cut their threads
     workflow.global_resources["_cores"] = None
 
@@ -228,13 +229,14 @@ def threads_of(verb):
 def resources_of(verb):
     """Memory (of a node) and time of a job of this verb, growing with each attempt; GPUs where the scale has them.
 
-    Neither grows beyond the site's partitions: a training that needs longer continues from its state. One on several
-    nodes starts its own tasks by srun, one on each node.
+    Neither grows beyond the partitions of a cluster: a training that needs longer continues from its state. Memory
+    that fits nowhere is asked for all the same, and refused. A training on several nodes starts its own tasks by srun,
+    one on each node.
     """
 
     def mem_mb(wildcards, attempt):
-        wanted = memory_of(verb, wildcards) * processes_of(verb, wildcards) * attempt
-        return min(wanted, most("max_mem_mb", gpu(wildcards) > 0))
+        needed = memory_of(verb, wildcards) * processes_of(verb, wildcards)
+        return min(needed * attempt, max(needed, most("max_mem_mb", gpu(wildcards) > 0)))
 
     def runtime(wildcards, attempt):
         at_once = processes_of(verb, wildcards) * nodes_of(verb, wildcards.scale)

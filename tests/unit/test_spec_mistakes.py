@@ -77,6 +77,13 @@ MISTAKES = {
         "run 'ganrm' names reward 'ganmr'; known: ganrm, ",
         "Did you mean 'ganrm'?",
     ),
+    "kernel distance without features": (
+        TINY,
+        "kind: kernel_distance, role: extractor, reference: references}",
+        "kind: kernel_distance, role: extractor, reference: references, prompts: train}",
+        "kid:",
+        "metric 'kid' takes the features of a frechet_distance of its role, reference and prompts; there is none",
+    ),
     "unknown encoder": (
         RUNS,
         "encoder: clip_tokens",

@@ -256,10 +256,10 @@ def test_every_job_fits_a_partition_and_only_those_on_gpus_name_a_model(planned)
     """The limits are those of the profile; a job that fits no partition would go to the site's default one."""
     partitions = load_document(planned.root / "profiles/slurm/partitions.yaml").data["partitions"]
     settings = ("--config", "scale=paper", "gpu_model=h100")
-    lines = planned.cli("list_jobs", "all", *settings).stdout.splitlines()
+    lines = planned.cli("list_jobs", "all", "--profile", "profiles/slurm", *settings).stdout.splitlines()
     jobs = [json.loads(line) for line in lines if line.startswith("{")]
     assert limits_below_estimates(jobs) == []
-    asking = [job["resources"] | {"threads": job["threads"]} for job in jobs if "runtime" in job["resources"]]
+    asking = [job["resources"] | {"threads": job["threads"]} for job in jobs if "gpu" in job["resources"]]
     assert len(asking) > 1000 and {asked["gpu"] for asked in asking} == {0, 1}
     for asked in asking:
         limits = partitions["gpu" if asked["gpu"] else "cpu"]

@@ -82,10 +82,25 @@ def _check_scale_names(config: Config, scale: Scale, problems: Problems) -> None
             problems.check_known(f"metric '{metric}' names prompt set", prompts, scale.prompts, where)
         if "reference" in about:
             problems.check_known(f"metric '{metric}' names reference", about["reference"], scale.images, where)
+        if about["kind"] == "kernel_distance" and not _frechet_like(scale, about):
+            problems.add(
+                f"metric '{metric}' takes the features of a frechet_distance of its role, reference and prompts; "
+                "there is none: add one",
+                where,
+            )
     for kind, recipes in config.recipes.items():
         for name in scale.changes[kind].named:
             where = scale.where("overrides", "named", f"{kind}s", name)
             problems.check_known(f"the override names {kind}", name, recipes.by_name, where)
+
+
+def _frechet_like(scale: Scale, kernel: dict) -> bool:
+    """Whether a scale has the Fréchet distance whose features a kernel distance shares."""
+    shared = ("role", "reference", "prompts")
+    return any(
+        about["kind"] == "frechet_distance" and all(about[key] == kernel[key] for key in shared)
+        for about in scale.metrics.values()
+    )
 
 
 def _check_role(config: Config, scale: Scale, said: str, role: str, kind: str, where: str, problems: Problems) -> None:
