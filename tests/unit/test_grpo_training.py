@@ -362,6 +362,28 @@ def test_the_average_is_updated_on_the_clock_of_optimiser_steps(tmp_path, sd3_en
     assert moved[7] < 1e-6 < moved[4]
 
 
+def test_the_gradient_of_an_update_is_the_mean_over_its_micro_batches_and_steps(tmp_path, sd3_entry, monkeypatch):
+    """Losses are made up: 1, 2, 3, … times a weight, whose gradient then is the mean of these."""
+    factors, gradients = [], []
+
+    def loss(training, *_):
+        factors.append(len(factors) + 1.0)
+        weights = next(iter(training.denoiser.trained().values()))
+        return {"loss": factors[-1] * weights.sum(), "ratio": torch.ones(2)}
+
+    def apply(updates, _):
+        gradients.append(next(iter(updates.parameters.values())).grad.flatten()[0].item())
+        updates.optimizer.zero_grad()
+        return {}
+
+    monkeypatch.setattr(grpo_training.GRPOTraining, "_losses", loss)
+    monkeypatch.setattr(Updates, "apply", apply)
+    train(tmp_path, sd3_entry, settings=replace(SETTINGS, generator_epochs=1))
+    count = len(factors) // 2  # of each of the two updates: two micro-batches, two steps of the window
+    assert count == 4 and len(gradients) == 2
+    assert gradients == pytest.approx([sum(factors[:count]) / count, sum(factors[count:]) / count])
+
+
 def test_the_average_forgets_where_it_began_faster_at_first():
     """By hand: at its n-th update it keeps (1 + n) / (10 + n) of itself, `ema_decay` at most."""
     denoiser = SimpleNamespace(trained=lambda: {"w": weight})
