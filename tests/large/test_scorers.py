@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from workflow_scripts.lib.rewards.geneval import TASKS
 from workflow_scripts.lib.shards import ImageRecord, ShardWriter, key_of, write_part
 
 from . import architectures as true
@@ -14,14 +15,17 @@ from . import published
 pytestmark = pytest.mark.large
 PROMPTS = ["a photo of a red cat", "a photo of a blue dog"]
 PIXELS, FRAMES = (512, 512), (16, 320, 512)
-SCORES = {  # entry: what writes it, columns, and the interval in which their values lie
+SCORES = {  # entry: what writes it, columns, and the interval in which their values lie, None where there are none
     "clip_vit_b32_score": (published.clip_of("clip_vit_b32_score", true.clip_b32), {"clipscore": (0, 2.5)}),
     "clip_vit_l14_score": (published.clip_of("clip_vit_l14_score", true.clip_l14), {"clipscore": (0, 2.5)}),
     "pickscore_v1": (published.pickscore, {"pickscore": (-15, 15)}),  # exp(2.6592) = 14.3 times a cosine
     "hps_v2": (published.hps, {"hps": (-1, 1)}),
     "imagereward_v1": (published.image_reward, {"imagereward": (-10, 10)}),
     "q16": (published.q16, {"q16": (0, 1)}),
-    "geneval": (lambda work: published.geneval(work, PROMPTS), {"geneval": (0, 1)}),
+    "geneval": (  # its metadata are of the task `colors`
+        lambda work: published.geneval(work, PROMPTS),
+        {"geneval": (0, 1), **{f"geneval_{task}": (0, 1) if task == "colors" else None for task in TASKS}},
+    ),
     "dino_similarity": (published.dinov2, {"dino_similarity": (-1, 1), "dino_similarity_batch_max": (-1, 1)}),
     "siglip_similarity": (
         published.siglip("siglip_so400m", true.siglip_so400m, 384),
@@ -73,8 +77,11 @@ def test_scores_of_the_true_network(work, name):
     work.run("score_images", "--scorer", name, "--images", images, *others, "--batch-size", "32", "--out", out)
     table = pd.read_parquet(out)
     assert list(table.columns) == ["key", "prompt_id", "k", *columns]
-    for column, (least, most) in columns.items():
-        assert table[column].between(least - 1e-5, most + 1e-5).all(), table
+    for column, interval in columns.items():
+        if interval is None:
+            assert table[column].isna().all(), table
+        else:
+            assert table[column].between(interval[0] - 1e-5, interval[1] + 1e-5).all(), table
     if name not in ("geneval", "clip_vit_b32_score", "clip_vit_l14_score"):  # their floor is 0
         assert table[next(iter(columns))].nunique() == len(PROMPTS)
     work.record(name, f"score_images, {len(PROMPTS)} of {' × '.join(map(str, shape))}")
