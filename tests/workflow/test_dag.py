@@ -268,6 +268,14 @@ def test_every_job_fits_a_partition_and_only_those_on_gpus_name_a_model(planned)
         assert asked["gpu_model"] == ("h100" if asked["gpu"] else "")
 
 
+def test_a_table_is_of_the_replicates_that_the_configuration_asks_for(tmp_path):
+    study = make_study(tmp_path / "study", resources=False, reduced=False)
+    table, measured = "results/tiny/tables/ganrm_tab1.csv", "metrics/sd15_dpo@1.r3/eval/first.json"
+    assert measured not in study.snakemake("-n", table).stdout
+    study.edit("config/config.yaml", lambda settings: settings.update(replicates=[0, 1]))
+    assert measured in study.snakemake("-n", table).stdout
+
+
 def test_several_processes_train_one_policy(tmp_path):
     study = make_study(tmp_path / "study", reduced=False)
     study.edit(TINY, lambda scale: scale["counts"].update(training_processes=2))
